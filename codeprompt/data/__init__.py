@@ -1,0 +1,1 @@
+"""Examples from anywhere: data sets, files, folders and source trees."""

@@ -1,0 +1,20 @@
+"""PHP: PHPDoc before functions and methods."""
+
+from __future__ import annotations
+
+from codeprompt.languages.base import Language
+
+LANGUAGE = Language(
+    name="php",
+    extensions=(".php", ".phtml"),
+    grammars=("tree_sitter_php:language_php", "tree_sitter_php:language_php_only"),
+    functions=("function_definition", "method_declaration"),
+    scopes=("class_declaration", "interface_declaration", "trait_declaration", "enum_declaration"),
+    comments=("comment",),
+    docs="before",
+    doc_openings=("/**",),
+    line_comments=("//", "#"),
+    tests=("*Test.php", "*TestCase.php"),
+    wrappers=(("class X {\n", "\n}"),),
+    tag=b"<?",
+)
