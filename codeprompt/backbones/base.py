@@ -1,0 +1,130 @@
+"""What every backbone family gives: its shape, its tokenizer, its identity, its passes.
+
+A backbone is a lean forward pass of our own over a Hugging Face checkpoint; parameters keep the
+checkpoint's names. It is frozen (no gradients, eval mode) until a method asks otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from codeprompt.inject import Columns, Injection, Site, Stack
+
+if TYPE_CHECKING:
+    from codeprompt.backbones.tokenizer import Tokenizer
+
+Family = Literal["t5", "roberta"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rendered rows as tensors: ids, slots [B,T] (slots None where no row has any), mask [B,T]."""
+
+    ids: Tensor
+    mask: Tensor
+    slots: Tensor | None = None
+
+    @property
+    def pad_bias(self) -> Tensor | None:
+        """[B,1,1,T]: -inf at padding; None where no row is padded."""
+        if bool(self.mask.all()):
+            return None
+        bias = torch.zeros(self.mask.shape, device=self.mask.device)
+        return bias.masked_fill(~self.mask, float("-inf"))[:, None, None, :]
+
+    def select(self, index: Tensor) -> Source:
+        """Some rows, by index [B']."""
+        slots = None if self.slots is None else self.slots[index]
+        return Source(self.ids[index], self.mask[index], slots)
+
+
+@dataclass(frozen=True)
+class SiteShape:
+    """Where columns stand at one site: L layers, H key-value heads, h head size."""
+
+    layers: int
+    heads: int
+    head_dim: int
+
+
+class Backbone(nn.Module):
+    """A frozen code model; see the families' files for the passes.
+
+    Attributes ---------- name: what the user asked for (`builtin`, a hub id, a folder). hash:
+    over the checkpoint's tensors. d_model: d. max_length: the most source positions a row may
+    take (514-position tables give 512). start_id: the decoder's first token, where there is a
+    decoder. lora_targets: module names that LoRA changes by default (queries and values).
+    """
+
+    family: ClassVar[Family]
+    name: str = ""
+    hash: str = ""
+    tokenizer: Tokenizer
+    d_model: int
+    max_length: int = 512
+    start_id: int = 0
+
+    @property
+    def sites(self) -> Mapping[Site, SiteShape]:
+        """The sites that take prompt columns."""
+        raise NotImplementedError
+
+    @property
+    def stacks(self) -> Mapping[Stack, int]:
+        """The stacks that take layer vectors, with their number of layers."""
+        raise NotImplementedError
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The word embedding [V,d]."""
+        raise NotImplementedError
+
+    def project_columns(
+        self, site: Site, layer: int, vectors: Tensor, injection: Injection
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values [H,P,h] that a site's layer makes of vectors [P,d] at its input."""
+        raise NotImplementedError
+
+    def lower(self, injection: Injection) -> Injection:
+        """Turn layer vectors into the prompt columns they are (see `codeprompt.inject`)."""
+        if not injection.layers:
+            return injection
+        columns = dict(injection.columns)
+        for stack, vectors in injection.layers.items():
+            pairs = [
+                self.project_columns(stack, layer, vectors[layer], injection)
+                for layer in range(vectors.shape[0])
+            ]
+            lowered = Columns(
+                torch.stack([k for k, _ in pairs]), torch.stack([v for _, v in pairs])
+            )
+            if stack in columns:
+                other = columns[stack]
+                lowered = Columns(
+                    torch.cat([other.key, lowered.key], 2),
+                    torch.cat([other.value, lowered.value], 2),
+                )
+            columns[stack] = lowered
+        return replace(injection, columns=columns, layers={})
+
+    def freeze(self) -> None:
+        """No gradients, no dropout."""
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.embedding.weight.dtype

@@ -1,0 +1,142 @@
+"""From a name to a backbone: find the checkpoint, pick the family, fill the pass, freeze it.
+
+The pass is built on the meta device and takes the checkpoint's tensors as they lie in the mapped
+file, so that a float32 checkpoint is never held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codeprompt.backbones.base import Backbone
+from codeprompt.backbones.checkpoint import (
+    canonical_state,
+    has_mask_head,
+    hash_folder,
+    load_tensors,
+    read_config,
+    resolve,
+)
+from codeprompt.backbones.roberta import Roberta, RobertaConfig
+from codeprompt.backbones.t5 import ACTIVATIONS, T5, T5Config
+from codeprompt.backbones.tokenizer import Tokenizer
+from codeprompt.errors import BackboneError
+
+UNIXCODER = "<encoder-only>"
+
+
+def load_backbone(
+    name: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    allow_hub: bool = True,
+    device: str | torch.device = "cpu",
+) -> Backbone:
+    """A frozen backbone with its tokenizer and hash.
+
+    name: `builtin`, a folder or a hub id. Raises `BackboneError` where it cannot be found, is of
+    another architecture, is cut or is unsafe to read.
+    """
+    folder = resolve(name, allow_hub=allow_hub)
+    config = read_config(folder)
+    make = _maker(config)
+    state = canonical_state(load_tensors(folder), config)
+    backbone = fill(make, state, dtype=dtype, device=device)
+    # A card names the exact backbone: `builtin` is whatever is newest.
+    equip(backbone, folder, name=folder.name if name == "builtin" else name)
+    backbone.hash = hash_folder(folder)
+    return backbone
+
+
+def fill(
+    make: Callable[[Mapping[str, Tensor]], Backbone],
+    state: dict[str, Tensor],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> Backbone:
+    """A pass with canonical tensors for its parameters, shared where they are already as wanted.
+
+    state: emptied on the way, so that a conversion to `dtype` holds one tensor twice, not all.
+    """
+    with torch.device("meta"):
+        backbone = make(state)
+    filled: dict[nn.Parameter, nn.Parameter] = {}
+    for name, parameter in backbone.named_parameters():
+        tensor = state.pop(name).to(device=device, dtype=dtype)
+        filled[parameter] = nn.Parameter(tensor, requires_grad=False)
+    for module in backbone.modules():  # a tied parameter stands at two places
+        own = list(module.named_parameters(recurse=False, remove_duplicate=False))
+        for attribute, parameter in own:
+            setattr(module, attribute, filled[parameter])
+    return backbone
+
+
+def equip(backbone: Backbone, folder: Path, *, name: str) -> None:
+    """Give a filled pass its name and its folder's tokenizer, and freeze it."""
+    tokenizer = Tokenizer.load(folder)
+    if UNIXCODER in tokenizer.vocab:  # UniXcoder wants its mode named before the source
+        tokenizer = Tokenizer.load(folder, prefix=("<s>", UNIXCODER, "</s>"))
+    rows = backbone.embedding.num_embeddings
+    if tokenizer.vocab_size > rows:
+        raise BackboneError(
+            f"The tokenizer of {name} has {tokenizer.vocab_size} tokens, its embedding {rows} rows",
+            expected="a tokenizer that belongs to the checkpoint",
+            do="Fetch the checkpoint again with its tokenizer files",
+        )
+    backbone.name, backbone.tokenizer = name, tokenizer
+    backbone.freeze()
+
+
+def summary(backbone: Backbone) -> dict[str, Any]:
+    """What `codeprompt list backbones` and `doctor` say of a loaded backbone, as plain values."""
+    return {
+        "name": backbone.name,
+        "family": backbone.family,
+        "parameters": sum(p.numel() for p in backbone.parameters()),
+        "d_model": backbone.d_model,
+        "layers": dict(backbone.stacks),
+        "max_length": backbone.max_length,
+        "hash": backbone.hash,
+        "dtype": str(backbone.dtype).removeprefix("torch."),
+    }
+
+
+def _maker(config: Mapping[str, Any]) -> Callable[[Mapping[str, Tensor]], Backbone]:
+    """What builds the empty pass, once the canonical tensors tell which head it has."""
+    if config["model_type"] == "t5":
+        return _t5(T5Config.from_json(config))
+    return _roberta(RobertaConfig.from_json(config))
+
+
+def _t5(config: T5Config) -> Callable[[Mapping[str, Tensor]], Backbone]:
+    if config.activation not in ACTIVATIONS:
+        raise BackboneError(
+            f"The checkpoint's activation is '{config.activation}'",
+            expected="one of: " + ", ".join(sorted(ACTIVATIONS)),
+            do="Choose another checkpoint",
+        )
+
+    def make(state: Mapping[str, Tensor]) -> Backbone:
+        backbone = T5(config)
+        if "lm_head.weight" in state:
+            backbone.lm_head.weight = nn.Parameter(torch.empty_like(backbone.shared.weight))
+        return backbone
+
+    return make
+
+
+def _roberta(config: RobertaConfig) -> Callable[[Mapping[str, Tensor]], Backbone]:
+    def make(state: Mapping[str, Tensor]) -> Backbone:
+        backbone = Roberta(config, mask_head=has_mask_head(state))
+        if backbone.lm_head is not None and "lm_head.decoder.weight" in state:
+            own = torch.empty_like(backbone.embedding.weight)
+            backbone.lm_head.decoder.weight = nn.Parameter(own)
+        return backbone
+
+    return make

@@ -1,0 +1,193 @@
+"""Matrix products of a serving copy: float32, bf16, or int8 with an activation scale for each row.
+
+int8 is symmetric: weights have one scale an output channel, activations one scale a row, taken
+when the row comes. Products of integers are exact, so a row's result never depends on the rows
+beside it; torch's own dynamic quantisation takes one scale for the whole batch. Two of torch's
+products do it: FBGEMM's, which rounds the rows itself and is the fastest from one row to hundreds
+(3-5% behind dynamic quantisation with one scale for all), and oneDNN's, some 15% slower, for the
+day when torch drops its quantised tensors, as it has announced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import platform
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Precision = Literal["float32", "bf16", "int8"]
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
+"""What activations are kept in."""
+TINY = 1e-30
+"""The least scale, so that a row of zeros does not divide by zero."""
+
+
+class Kernel(Protocol):
+    """x [...,in] -> [...,out]."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class Dense:
+    """A float product: weight [out,in], bias [out] or None."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class Holder(nn.Module):
+    """Packed weights as a module's attribute, which is how a recording refers to them."""
+
+    def __init__(self, packed: Any) -> None:
+        super().__init__()
+        self.packed = packed
+
+
+class Int8:
+    """An int8 product: values [out,in] int8, scale [out] float32, bias [out] or None."""
+
+    def __init__(self, values: Tensor, scale: Tensor, bias: Tensor | None = None) -> None:
+        self.bias = bias
+        # Without VNNI two products are summed in 16 bits: rows of seven bits never overflow there.
+        self.levels = 127 if _has_vnni() else 63
+        self.zero = self.levels + 1
+        self.pack(values, scale)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scale = x.abs().amax(-1, keepdim=True).clamp_min_(TINY)
+        y = self.product(x.div(scale))
+        return y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
+
+    holder: Holder
+
+    def pack(self, values: Tensor, scale: Tensor) -> None:
+        """Lay the weights out as the product wants them."""
+        raise NotImplementedError
+
+    def product(self, x: Tensor) -> Tensor:
+        """Round rows x [...,in] within [-1,1] to `levels` and multiply: [...,out]."""
+        raise NotImplementedError
+
+
+class Fbgemm(Int8):
+    """FBGEMM's product, through torch's quantised tensors."""
+
+    def pack(self, values: Tensor, scale: Tensor) -> None:
+        zeros = torch.zeros(len(scale), dtype=torch.long)
+        with warnings.catch_warnings(), _engine("fbgemm"):
+            warnings.simplefilter("ignore")  # quantised tensors announce their removal
+            weight = torch._make_per_channel_quantized_tensor(values, scale.double(), zeros, 0)
+            self.packed = torch.ops.quantized.linear_prepack(weight, None)
+        self.holder = Holder(self.packed)
+
+    def product(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            x, 1 / self.levels, self.zero, self.packed
+        )
+        return found
+
+
+class OneDnn(Int8):
+    """oneDNN's product, as torch's compiler calls it."""
+
+    def pack(self, values: Tensor, scale: Tensor) -> None:
+        self.scale = scale / self.levels
+        self.zeros = torch.zeros(len(scale), dtype=torch.int32)
+        self.packed = torch.ops.onednn.qlinear_prepack(values, None)
+        self.holder = Holder(self.packed)
+        self.middle = torch.tensor(self.zero + 0.5)
+
+    def product(self, x: Tensor) -> Tensor:
+        # Adding a half and cutting rounds to the nearest.
+        rows = torch.add(self.middle, x, alpha=self.levels).to(torch.uint8)
+        found: Tensor = torch.ops.onednn.qlinear_pointwise(
+            rows,
+            1.0,
+            self.zero,
+            self.packed,
+            self.scale,
+            self.zeros,
+            None,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        return found
+
+
+def attention_dtypes(precision: Precision, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """What many queries, and what the few of a decoding step attend in.
+
+    On processors, in a narrow copy: many in bf16 where there are bf16 products, few in float32,
+    which torch's fused attention is far faster in for single queries.
+    """
+    if precision == "float32" or device.type != "cpu":
+        return DTYPES[precision], DTYPES[precision]
+    return (torch.bfloat16 if bf16_is_fast() else torch.float32), torch.float32
+
+
+def bf16_is_fast() -> bool:
+    """Whether the processor has bf16 products."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight [out,in] -> int8 values [out,in] and scale [out]."""
+    weight = weight.detach().float()
+    scale = weight.abs().amax(1).clamp_(min=TINY) / 127
+    return (weight / scale[:, None]).round_().to(torch.int8), scale
+
+
+@functools.cache
+def int8_kernel() -> type[Int8] | None:
+    """The product that works with this processor and this torch, by trying; None for none."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return None
+    return next((kernel for kernel in (Fbgemm, OneDnn) if works(kernel)), None)
+
+
+def works(kernel: type[Int8]) -> bool:
+    """Whether a kernel multiplies small integers exactly."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(-127, 128, (32, 64), generator=generator).to(torch.int8)
+    x = torch.randint(-63, 64, (3, 64), generator=generator).float()
+    x[:, 0] = 127 if _has_vnni() else 63  # then every number of the row is one of its levels
+    expected = x @ values.T.float()
+    try:
+        made = kernel(values, torch.ones(32))
+        return torch.allclose(made(x), expected, rtol=1e-4, atol=0.1)
+    except (RuntimeError, AttributeError):
+        return False
+
+
+@functools.cache
+def _has_vnni() -> bool:
+    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(told.get("avx512_vnni") or told.get("avx_vnni"))
+
+
+@contextlib.contextmanager
+def _engine(name: str) -> Iterator[None]:
+    """torch packs weights for the engine that is set at the time."""
+    before = torch.backends.quantized.engine
+    if name not in torch.backends.quantized.supported_engines:
+        raise RuntimeError(f"torch has no {name}")
+    torch.backends.quantized.engine = name
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before

@@ -1,0 +1,113 @@
+"""Linear maps of a serving copy: several of the backbone's as one product, changed by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from codeprompt.backbones.serving.kernels import (
+    DTYPES,
+    Dense,
+    Kernel,
+    Precision,
+    int8_kernel,
+    quantise,
+)
+from codeprompt.inject import Injected, low_rank
+
+
+class Linear:
+    """One or more maps of the same input as one product; `parts` are their names and widths.
+
+    Changes of a map (LoRA) are added to its slice of the output, by its own name.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, int]], kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.slices: list[tuple[str, int, int]] = []
+        start = 0
+        for name, width in parts:
+            self.slices.append((name, start, width))
+            start += width
+
+    def __call__(self, x: Tensor, injected: Injected) -> Tensor:
+        """x [B,Q,in] -> [B,Q,out]."""
+        y = self.kernel(x)
+        if injected.deltas:
+            for name, start, width in self.slices:
+                delta = injected.deltas.get(name)
+                if delta is not None:
+                    y.narrow(-1, start, width).add_(low_rank(delta, x))
+        return y
+
+
+class Maker:
+    """Makes `Linear`s from a backbone's modules, one after the other, so that peaks stay low.
+
+    stored: int8 values and scales of an earlier run, by `key`; each is let go once it is used.
+    keep: collect those made now in `made`, to be stored.
+    trace: whether the copy may record its steps.
+    free: let the backbone's own weights go as soon as their copy stands.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        precision: Precision,
+        *,
+        free: bool = False,
+        stored: dict[str, Tensor] | None = None,
+        keep: bool = False,
+        trace: bool = True,
+    ) -> None:
+        self.backbone, self.precision, self.free = backbone, precision, free
+        self.dtype = DTYPES[precision]
+        self.stored = {} if stored is None else stored
+        self.keep, self.trace, self.made = keep, trace, dict[str, Tensor]()
+
+    def linear(self, *names: str) -> Linear:
+        """The maps of these module names as one."""
+        modules = [self.backbone.get_submodule(name) for name in names]
+        parts = [(name, int(m.out_features)) for name, m in zip(names, modules, strict=True)]  # type: ignore[arg-type]
+        biases: list[Tensor | None] = [m.bias for m in modules]  # type: ignore[misc]
+        bias = None
+        if biases[0] is not None:
+            bias = torch.cat([b.detach().to(self.dtype) for b in biases if b is not None])
+        weights: list[Tensor] = [m.weight for m in modules]  # type: ignore[misc]
+        if self.precision == "int8":
+            kernel: Kernel = self._int8("+".join(names), weights, bias)
+        else:
+            cast = [w.detach().to(self.dtype) for w in weights]
+            kernel = Dense(cast[0] if len(cast) == 1 else torch.cat(cast), bias)
+        if self.free:
+            for module in modules:
+                _release(module, self.backbone)
+        return Linear(parts, kernel)
+
+    def tensor(self, name: str) -> Tensor:
+        """A parameter of the backbone in the activations' dtype."""
+        return self.backbone.get_parameter(name).detach().to(self.dtype)
+
+    def _int8(self, key: str, weights: list[Tensor], bias: Tensor | None) -> Kernel:
+        kernel = int8_kernel()
+        assert kernel is not None  # `prepare` has asked
+        if f"{key}.values" in self.stored:
+            values, scale = self.stored.pop(f"{key}.values"), self.stored.pop(f"{key}.scale")
+        else:
+            pairs = [quantise(weight) for weight in weights]
+            values = torch.cat([values for values, _ in pairs])
+            scale = torch.cat([scale for _, scale in pairs])
+        if self.keep:
+            self.made |= {f"{key}.values": values, f"{key}.scale": scale}
+        return kernel(values, scale, bias)
+
+
+def _release(module: nn.Module, backbone: nn.Module) -> None:
+    """Let a weight go, unless the embedding shares it."""
+    weight = module.weight
+    embeddings = (m.weight for m in backbone.modules() if isinstance(m, nn.Embedding))
+    if any(weight is other for other in embeddings):
+        return
+    module.weight = nn.Parameter(torch.empty(0), requires_grad=False)

@@ -1,0 +1,293 @@
+"""The serving pass of the T5 family: `T5`'s answers from fused maps and caches laid out once.
+
+What differs from `backbones/t5.py`, which stays the reference: queries, keys and values are one
+product; cross-attention keys and values of all layers are one product; prompt columns of the
+decoder and of cross-attention join the caches once, not at every step; relative biases and the
+beams' ancestry are tables that a step reads a slice of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
+from codeprompt.backbones.serving.kernels import Int8, Precision, attention_dtypes
+from codeprompt.backbones.serving.layers import (
+    Attention,
+    FeedForward,
+    Layer,
+    make_layer,
+    maps_of,
+)
+from codeprompt.backbones.serving.linear import Maker
+from codeprompt.backbones.serving.state import Memory, State, columns_of, without
+from codeprompt.backbones.serving.trace import Signature, flat, rebuilt, record, signature
+from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
+from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
+
+BEAMS = 8
+"""From this many beams on, attention to the source is faster in bf16 where that is fast."""
+
+
+class ServingT5(Backbone):
+    """A T5 ready to answer; made by `prepare`."""
+
+    family: ClassVar[Family] = "t5"
+
+    def __init__(self, backbone: T5, maker: Maker) -> None:
+        super().__init__()
+        config = self.config = backbone.config
+        self.precision: Precision = maker.precision
+        self.name, self.hash, self.d_model = backbone.name, backbone.hash, backbone.d_model
+        self.max_length, self.start_id = backbone.max_length, backbone.start_id
+        if hasattr(backbone, "tokenizer"):
+            self.tokenizer = backbone.tokenizer
+        self._sites, self._stacks = backbone.sites, backbone.stacks
+        self._lora_targets = backbone.lora_targets
+        self.heads, self.epsilon = config.num_heads, config.layer_norm_epsilon
+        self.act = ACTIVATIONS[config.activation]
+        self.shared = backbone.shared
+        self.kind = maker.dtype
+        self.many, self.few = attention_dtypes(maker.precision, backbone.device)
+        table = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        self.tables = {s: maker.tensor(f"{s}.{table}") for s in ("encoder", "decoder")}
+        self.layers = {
+            stack: [make_layer(maker, stack, i, config.gated) for i in range(count)]
+            for stack, count in backbone.stacks.items()
+        }
+        self.final = {s: maker.tensor(f"{s}.final_layer_norm.weight") for s in self.layers}
+        paths = [
+            f"decoder.block.{i}.layer.1.EncDecAttention" for i in range(config.num_decoder_layers)
+        ]
+        self.memory_map = maker.linear(*[f"{path}.{x}" for path in paths for x in "kv"])
+        self.head = maker.linear("lm_head")
+        self.recorded: dict[Signature, Callable[..., Tensor] | None] = {}
+        self.records = maker.trace
+
+    @property
+    def sites(self) -> Mapping[Site, SiteShape]:
+        return self._sites
+
+    @property
+    def stacks(self) -> Mapping[Stack, int]:
+        return self._stacks
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        return self._lora_targets
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.shared
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.kind
+
+    def project_columns(
+        self, site: Site, layer: int, vectors: Tensor, injection: Injection
+    ) -> tuple[Tensor, Tensor]:
+        rows = collate([Injection(deltas=injection.deltas)])
+        vectors = vectors.to(self.kind)[None]
+        if site == "cross":  # keys and values there come from the encoder's normed output
+            mapped = self.memory_map(self._norm(vectors, self.final["encoder"]), rows)
+            k, v = self._maps(mapped, 2 * len(self.layers["decoder"]))[2 * layer : 2 * layer + 2]
+        else:
+            _, k, v = self._first(self.layers[site][layer].own, vectors, rows)
+        return k[0], v[0]
+
+    def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
+        """ids [B,T] with slots -> hidden states [B,T,d], padding included."""
+        length = source.ids.shape[1]
+        x = injected.embed(self._embed(source.ids), source.slots)
+        bias = self._square("encoder", length)
+        if (pad := source.pad_bias) is not None:
+            bias = bias + pad.to(bias.dtype)
+        bias = bias.to(self.many)
+        over = self._column_bias("encoder", injected, torch.arange(length, device=x.device))
+        for index, layer in enumerate(self.layers["encoder"]):
+            q, k, v = self._first(layer.own, x, injected).to(self.many)
+            out = injected.attend("encoder", index, q, k, v, bias, scale=1.0, column_bias=over)
+            x = x + self._out(layer.own, out, injected)
+            x = x + self._feed(layer.feed, x, injected)
+        return self._norm(x, self.final["encoder"])
+
+    def remember(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Memory:
+        """Cross-attention keys and values of every layer, once per source: hidden [B,T,d]."""
+        layers = len(self.layers["decoder"])
+        maps = self._maps(self.memory_map(hidden, injected), 2 * layers)
+        pairs = maps.view(layers, 2, *maps.shape[1:]).to(self.few)
+        pad = source.pad_bias
+        bias = None if pad is None else pad.to(self.few)
+        rows = injected.sites.get("cross")
+        if rows is not None:
+            real = pairs.new_zeros(1, 1, 1, hidden.shape[1]) if bias is None else bias
+            pairs = torch.cat([columns_of(rows, pairs), pairs], 4)
+            over = rows.bias.to(self.few)[:, None, None, :].expand(hidden.shape[0], -1, -1, -1)
+            bias = torch.cat([over, real.expand(hidden.shape[0], -1, -1, -1)], -1)
+        return Memory(pairs.contiguous(), bias)
+
+    def decode(self, ids: Tensor, memory: Memory, injected: Injected = NOTHING) -> Tensor:
+        """Teacher forcing: decoder input ids [B,U] -> hidden states [B,U,d] for `logits`."""
+        length = ids.shape[1]
+        bias = self._square("decoder", length).to(self.few)
+        positions = torch.arange(length, device=ids.device)
+        bias = bias.masked_fill(positions[None, :] > positions[:, None], float("-inf"))
+        over = self._column_bias("decoder", injected, positions)
+        joined = without(injected, "cross")
+        x = self._embed(ids)
+        for index, layer in enumerate(self.layers["decoder"]):
+            q, k, v = self._first(layer.own, x, injected).to(self.few)
+            out = injected.attend("decoder", index, q, k, v, bias, scale=1.0, column_bias=over)
+            x = x + self._out(layer.own, out, injected)
+            x = self._after_self(layer, index, x, memory.pairs, memory.bias, joined)
+        return self._norm(x, self.final["decoder"])
+
+    def begin(self, memory: Memory, injected: Injected, beams: int, steps: int) -> State:
+        """A state for at most `steps` calls of `step` with K = `beams`."""
+        if beams >= BEAMS and self.few != self.many:
+            memory = memory.to(self.many)
+        if self.records:
+            self.record(memory, injected)
+        return State(self, memory, injected, beams, steps)
+
+    def step(self, ids: Tensor, state: State) -> Tensor:
+        """One token for each beam: ids [B,K] -> logits [B,K,V]; the state moves on by one."""
+        memory, injected = state.memory, state.injected
+        x, used, bias = self._embed(ids), state.used(), state.bias()
+        state.step += 1
+        kind = signature(injected, memory)
+        replay = self.recorded.get(kind)
+        if replay is None:
+            return self._advance(x, used, memory.pairs, bias, memory.bias, injected)
+        over = [] if memory.bias is None else [memory.bias]
+        return replay(x, used, memory.pairs, bias, *over, *flat(injected, kind))
+
+    def record(self, memory: Memory, injected: Injected) -> None:
+        """Record the step for such prompts (see `trace`), unless it is or cannot be."""
+        state = State(self, memory, injected, 2, 2)
+        injected, kind = state.injected, signature(state.injected, memory)
+        if kind in self.recorded:
+            return
+
+        def run(x: Tensor, used: Tensor, pairs: Tensor, bias: Tensor, *left: Tensor) -> Tensor:
+            over = left[0] if kind[0] else None
+            return self._advance(x, used, pairs, bias, over, rebuilt(kind, left[kind[0] :]))
+
+        x = self._embed(torch.zeros(state.rows, 2, dtype=torch.long, device=self.device))
+        over = [] if memory.bias is None else [memory.bias]
+        example = [x, state.used(), memory.pairs, state.bias(), *over, *flat(injected, kind)]
+        kernels = [m.kernel for m in (self.head, *maps_of(self.layers["decoder"]))]
+        packed = [k.holder for k in kernels if isinstance(k, Int8)]
+        self.recorded[kind] = record(run, packed, example)
+
+    def _advance(
+        self,
+        x: Tensor,
+        pairs: Tensor,
+        memory: Tensor,
+        bias: Tensor,
+        over: Tensor | None,
+        injected: Injected,
+    ) -> Tensor:
+        """x [B,K,d], caches [L,2,B,H,S,h] whose last K slots this step fills -> logits [B,K,V]."""
+        beams = x.shape[1]
+        for index, layer in enumerate(self.layers["decoder"]):
+            maps, pair = self._first(layer.own, x, injected).to(self.few), pairs[index]
+            pair.narrow(3, pair.shape[3] - beams, beams).copy_(maps[1:])
+            k, v = pair.unbind(0)
+            out = injected.attend("decoder", index, maps[0], k, v, bias, scale=1.0)
+            x = x + self._out(layer.own, out, injected)
+            x = self._after_self(layer, index, x, memory, over, injected)
+        return self.logits(self._norm(x, self.final["decoder"]))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden [...,d] -> logits [...,V]."""
+        if self.config.scale_outputs:
+            hidden = hidden * self.config.d_model**-0.5
+        return self.head(hidden, NOTHING)
+
+    def token_loss(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Summed cross-entropy of `logits(hidden)`: hidden [N,d], tokens [N]."""
+        return F.cross_entropy(self.logits(hidden).float(), tokens, reduction="sum")
+
+    def column_bias(self, stack: Stack, past: Tensor, query: Tensor, width: int) -> Tensor:
+        """Bias over columns under the `past` convention: query positions [Q] -> [B,H,Q,P]."""
+        column = torch.arange(width, device=query.device)
+        relative = column[None, None, :] - (past[:, None, None] + query[None, :, None])
+        found = self.relative(stack, relative).permute(0, 3, 1, 2)
+        return found * (past > 0)[:, None, None, None]
+
+    def relative(self, stack: Stack, positions: Tensor) -> Tensor:
+        """Relative position bias: key minus query position [...] -> [...,H]."""
+        c = self.config
+        number = bucket(
+            positions,
+            stack == "encoder",
+            c.relative_attention_num_buckets,
+            c.relative_attention_max_distance,
+        )
+        return self.tables[stack][number]
+
+    def _column_bias(self, stack: Stack, injected: Injected, query: Tensor) -> Tensor | None:
+        past = injected.past(stack)
+        if past is None:
+            return None
+        return self.column_bias(stack, past, query, injected.sites[stack].bias.shape[1])
+
+    def _square(self, stack: Stack, length: int) -> Tensor:
+        """The bias of `length` queries over as many keys: [1,H,T,T]."""
+        distances = torch.arange(1 - length, length, device=self.tables[stack].device)
+        line = self.relative(stack, distances).T.contiguous()
+        # Row i of the square is the line read from length-1-i on.
+        return line.unfold(1, length, 1).flip(1)[None]
+
+    def _after_self(
+        self,
+        layer: Layer,
+        index: int,
+        x: Tensor,
+        memory: Tensor,
+        over: Tensor | None,
+        injected: Injected,
+    ) -> Tensor:
+        cross = layer.cross
+        assert cross is not None  # a decoder's layer
+        (q,) = self._first(cross, x, injected).to(memory.dtype)
+        k, v = memory[index].unbind(0)
+        out = injected.attend("cross", index, q, k, v, over, scale=1.0)
+        x = x + self._out(cross, out, injected)
+        return x + self._feed(layer.feed, x, injected)
+
+    def _feed(self, feed: FeedForward, x: Tensor, injected: Injected) -> Tensor:
+        wide = feed.wide(self._norm(x, feed.norm), injected)
+        if self.config.gated:
+            gate, line = wide.chunk(2, -1)
+            wide = self.act(gate) * line
+        else:
+            wide = self.act(wide)
+        return feed.out(wide, injected)
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.shared.weight).to(self.kind)
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), weight, self.epsilon)
+
+    def _first(self, attention: Attention, x: Tensor, injected: Injected) -> Tensor:
+        """Queries, keys and values (at the cross site queries alone): [3|1,B,H,S,h]."""
+        mapped = attention.first(self._norm(x, attention.norm), injected)
+        return self._maps(mapped, len(attention.first.slices))
+
+    def _out(self, attention: Attention, out: Tensor, injected: Injected) -> Tensor:
+        """What attention gives the residual: [B,H,Q,h] -> [B,Q,d]."""
+        return attention.out(out.transpose(1, 2).flatten(2).to(self.kind), injected)
+
+    def _maps(self, x: Tensor, count: int) -> Tensor:
+        """[B,S,count*H*h] -> [count,B,H,S,h]."""
+        return x.view(*x.shape[:2], count, self.heads, -1).permute(2, 0, 3, 1, 4)

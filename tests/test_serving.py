@@ -1,0 +1,426 @@
+"""Serving copies answer as the backbones they are made of, whatever stands beside a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import codeprompt.backbones.serving as serving
+from codeprompt.backbones.base import Backbone, Source
+from codeprompt.backbones.decoding import Decoding
+from codeprompt.backbones.generation import generate
+from codeprompt.backbones.serving import ServingT5, prepare, store
+from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kernel, quantise, works
+from codeprompt.backbones.t5 import T5
+from codeprompt.errors import BackboneError
+from codeprompt.inject import NOTHING, Branch, Columns, Injected, Injection, LowRank, collate
+from tests import test_roberta as roberta
+from tests import test_t5 as t5
+from tests.tiny import tiny_roberta, tiny_t5
+
+needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
+MIX = torch.tensor([24, 9, 15, 24, 20, 6, 11, 17])
+
+
+def every_prompt(model: T5) -> list[Injection]:
+    """All ways in of the T5 tests, and changes and branches at every place that has a name."""
+    torch.manual_seed(4)
+    c = model.config
+    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+    names.remove("lm_head")
+    modules = dict(model.named_modules())
+    deltas = {
+        n: LowRank(
+            0.1 * torch.randn(3, modules[n].in_features), torch.randn(modules[n].out_features, 3)
+        )
+        for n in names
+    }
+    shape = (c.num_decoder_layers, c.num_heads, 2, c.d_kv)
+    branch = Branch(torch.randn(shape), torch.randn(shape), torch.randn(c.num_decoder_layers))
+    past = Columns(torch.randn(shape), torch.randn(shape), torch.randn(2), "past")
+    extra = Injection(
+        columns={"decoder": past, "cross": Columns(torch.randn(shape), torch.randn(shape))},
+        branches={"cross": branch},
+        deltas=deltas,
+    )
+    prompts = [p for p in t5.prompts(model) if not p.branches or c.num_decoder_layers == 2]
+    return [*prompts, extra]
+
+
+def mixed(lowered: list[Injection]) -> Source:
+    """One row for each prompt, of different lengths, its slots in front."""
+    rows = len(lowered)
+    ids = torch.randint(3, 99, (rows, 24), generator=torch.Generator().manual_seed(5))
+    slots = torch.full_like(ids, -1)
+    for row, prompt in enumerate(lowered):
+        slots[row, : prompt.length] = torch.arange(prompt.length)
+    mask = torch.arange(24) < MIX[:rows, None]
+    return Source(ids.masked_fill(~mask, 0), mask, slots)
+
+
+def alone(source: Source, row: int) -> Source:
+    """One row of a batch without its padding."""
+    size = int(source.mask[row].sum())
+    assert source.slots is not None
+    cut = [x[row : row + 1, :size] for x in (source.ids, source.mask, source.slots)]
+    return Source(*cut)
+
+
+def teacher_forced(model: Any, source: Source, injected: Injected = NOTHING) -> Tensor:
+    """Logits [B,U,V] over a fixed target."""
+    rows = source.ids.shape[0]
+    target = torch.randint(3, 99, (rows, 7), generator=torch.Generator().manual_seed(2))
+    memory = model.remember(model.encode(source, injected), source, injected)
+    found: Tensor = model.logits(model.decode(target, memory, injected)).float()
+    return found
+
+
+def divergence(found: Tensor, expected: Tensor) -> float:
+    """Mean KL divergence of `found` from `expected`, in nats a position."""
+    p, q = expected.log_softmax(-1), found.log_softmax(-1)
+    return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("switches", t5.SWITCHES.values(), ids=t5.SWITCHES)
+def test_float32_copy_equals_the_pass(switches: dict[str, object]) -> None:
+    """Every switch of real configurations: the same logits within 1e-4, forced and step by step."""
+    backbone = t5.pair(**switches)[1]
+    copy = prepare(backbone, "float32")
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    with torch.no_grad():
+        expected = teacher_forced(backbone, source, injected)
+        torch.testing.assert_close(
+            teacher_forced(copy, source, injected), expected, atol=1e-4, rtol=1e-4
+        )
+        target = torch.randint(3, 99, (len(lowered), 7), generator=torch.Generator().manual_seed(2))
+        memory = copy.remember(copy.encode(source, injected), source, injected)
+        state = copy.begin(memory, injected, 1, 7)
+        stepped = torch.cat([copy.step(target[:, t : t + 1], state) for t in range(7)], 1)
+    torch.testing.assert_close(stepped, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_float32_copy_generates_the_same_tokens(beams: int) -> None:
+    """A mixed batch, greedy and by beams, with rows that end and leave early."""
+    backbone = t5.pair()[1]
+    copy = prepare(backbone, "float32")
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    settings = Decoding(max_new_tokens=9, beams=beams, candidates=beams)
+
+    def run(model: Any, eos: int) -> list[list[tuple[int, ...]]]:
+        with torch.no_grad():
+            memory = model.remember(model.encode(source, injected), source, injected)
+            found = generate(model, memory, injected, settings, eos=eos, pad=0, start=0)
+        return [[h.ids for h in row] for row in found]
+
+    eos = run(backbone, 98)[0][0][2]
+    expected = run(backbone, eos)
+    assert len({len(ids) for row in expected for ids in row}) > 1
+    assert run(copy, eos) == expected
+
+
+def walk(model: Any, source: Source, injected: Injected, beams: int, steps: int) -> Tensor:
+    """Logits [B,K,steps,V] of a fixed walk: the same tokens and parents whatever the logits."""
+    memory = model.remember(model.encode(source, injected), source, injected)
+    state = model.begin(memory, injected, beams, steps)
+    generator = torch.Generator().manual_seed(6)
+    found = []
+    for _ in range(steps):
+        ids = torch.randint(3, 99, (1, beams), generator=generator)
+        found.append(model.step(ids.expand(state.rows, -1), state))
+        parents = torch.randint(0, beams, (1, beams), generator=generator)
+        state.reorder(parents.expand(state.rows, -1))
+    return torch.stack(found, 2).float()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_float32_copy_mixes_without_a_trace(beams: int) -> None:
+    """A row of a mixed batch of prompts gives the logits it gives alone, within 1e-5."""
+    backbone = t5.pair()[1]
+    copy = prepare(backbone, "float32")
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    with torch.no_grad():
+        together = walk(copy, source, injected, beams, 5)
+        expected = walk(backbone, source, injected, beams, 5)
+        torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-4)
+        for row, prompt in enumerate(lowered):
+            single = walk(copy, alone(source, row), collate([prompt]), beams, 5)
+            torch.testing.assert_close(together[row : row + 1], single, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("bf16", 1e-3), pytest.param("int8", 3e-3, marks=needs_int8)]
+)
+def test_narrow_copies_stay_near(precision: Any, bound: float) -> None:
+    """Mean KL from float32 under every prompt: bf16 below 1e-3, int8 below 3e-3 nats."""
+    backbone = scaled(t5.pair()[1])
+    copy = prepare(backbone, precision)
+    assert copy.precision == precision
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    with torch.no_grad():
+        expected = teacher_forced(backbone, source, injected)
+        assert divergence(teacher_forced(copy, source, injected), expected) < bound
+
+
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("bf16", 1e-3), pytest.param("int8", 3e-3, marks=needs_int8)]
+)
+@pytest.mark.parametrize("beams", [1, 8])
+def test_narrow_steps_stay_near(precision: Any, bound: float, beams: int) -> None:
+    """The same bounds step by step, with few beams and with many."""
+    backbone = scaled(t5.pair()[1])
+    copy = prepare(backbone, precision)
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    with torch.inference_mode():
+        expected = walk(backbone, source, injected, beams, 4)
+        assert divergence(walk(copy, source, injected, beams, 4), expected) < bound
+
+
+@needs_int8
+def test_int8_copy_mixes_without_a_trace() -> None:
+    """A row of a mixed batch of prompts gives what it gives alone: mean KL below 1e-4 nats.
+
+    The products are exact whatever stands beside; what is left is float32 rounding before them.
+    """
+    backbone = scaled(t5.pair()[1])
+    copy = prepare(backbone, "int8")
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    target = torch.randint(3, 99, (8, 7), generator=torch.Generator().manual_seed(2))
+
+    def run(rows: Source, some: Injected, ids: Tensor) -> Tensor:
+        memory = copy.remember(copy.encode(rows, some), rows, some)
+        return copy.logits(copy.decode(ids, memory, some))
+
+    with torch.no_grad():
+        together = run(source, injected, target)
+        for row, prompt in enumerate(lowered):
+            single = run(alone(source, row), collate([prompt]), target[row : row + 1])
+            assert divergence(together[row : row + 1], single) < 1e-4
+
+
+KERNELS = [
+    pytest.param(k, marks=pytest.mark.skipif(not works(k), reason="not in this torch"))
+    for k in (Fbgemm, OneDnn)
+]
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_int8_rows_do_not_see_their_neighbours(kind: type[Int8]) -> None:
+    """A row's product is the same to the bit alone, and beside zeros and thousandfold rows."""
+    torch.manual_seed(0)
+    kernel = kind(*quantise(torch.randn(48, 64)), torch.randn(48))
+    x = torch.randn(6, 64)
+    x[2] *= 1000
+    x[4] = 0
+    together = kernel(x)
+    for row in range(6):
+        expected = together[row : row + 1]
+        torch.testing.assert_close(kernel(x[row : row + 1]), expected, atol=0, rtol=0)
+        torch.testing.assert_close(kernel(x[[row, 1]])[:1], expected, atol=0, rtol=0)
+    torch.testing.assert_close(together[4], kernel.bias)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_int8_product_is_the_exact_product_of_rounded_numbers(kind: type[Int8]) -> None:
+    """The kernels' result equals integer arithmetic on the rounded rows and weights."""
+    torch.manual_seed(1)
+    weight, x = torch.randn(40, 96), torch.randn(2, 5, 96)
+    values, scale = quantise(weight)
+    kernel = kind(values, scale)
+    rows = x.abs().amax(-1, keepdim=True) / kernel.levels
+    exact = (x / rows).round().double() @ values.double().T
+    expected = exact * scale.double() * rows.double()
+    torch.testing.assert_close(kernel(x).double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def scaled(backbone: T5) -> T5:
+    """Embeddings as small as a trained model's logits ask for (random ones are near certain)."""
+    with torch.no_grad():
+        backbone.shared.weight.mul_(0.3)
+    return backbone
+
+
+ROBERTA_COPIES = [
+    ("float32", 1e-9),
+    ("bf16", 1e-3),
+    pytest.param("int8", 3e-3, marks=needs_int8),
+]
+
+
+@pytest.mark.parametrize(("precision", "bound"), ROBERTA_COPIES)
+def test_roberta_copies_stay_near(precision: Any, bound: float) -> None:
+    """Under every prompt: float32 logits within 1e-4, mean KL of bf16 and int8 bounded."""
+    backbone = roberta.pair()[1]
+    copy = prepare(backbone, precision)
+    lowered = [backbone.lower(p) for p in roberta.prompts(backbone)]
+    injected = collate(lowered, range(len(lowered)))
+    rows = roberta.sources(5)
+    index = torch.arange(len(lowered)) % 5
+    slots = torch.full_like(rows.ids[index], -1)
+    for row, prompt in enumerate(lowered):
+        slots[row, : prompt.length] = torch.arange(prompt.length)
+    source = Source(rows.ids[index], rows.mask[index], slots)
+    at = torch.zeros(len(lowered), 2, dtype=torch.long)
+    with torch.no_grad():
+        expected = backbone.mask_logits(backbone.encode(source, injected), at, injected)
+        found = copy.mask_logits(copy.encode(source, injected), at, injected).float()
+    if precision == "float32":
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert divergence(found, expected) < bound
+
+
+@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
+def test_a_copy_projects_columns_as_its_backbone(make: Any) -> None:
+    """At every site and layer the float32 copy makes the same keys and values of vectors."""
+    backbone = make()
+    copy, vectors = prepare(backbone, "float32"), torch.randn(3, backbone.d_model)
+    for site, shape in backbone.sites.items():
+        for layer in range(shape.layers):
+            expected = backbone.project_columns(site, layer, vectors, Injection())
+            found = copy.project_columns(site, layer, vectors, Injection())
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
+def test_lowering_on_a_copy_equals_the_backbones(make: Any) -> None:
+    """Layer vectors become the same prompt columns on the float32 copy."""
+    backbone = make()
+    vectors = torch.randn(backbone.stacks["encoder"], 3, backbone.d_model)
+    prompt = Injection(layers={"encoder": vectors})
+    copy = prepare(backbone, "float32")
+    expected, found = backbone.lower(prompt), copy.lower(prompt)
+    for name, tensor in expected.tensors().items():
+        torch.testing.assert_close(found.tensors()[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
+def test_freeing_leaves_the_copy_alone(make: Any, precision: Any) -> None:
+    """With `free` the backbone's maps are gone, and the copy answers the same."""
+    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
+    kept = prepare(make(), precision)
+    backbone = make()
+    before = held(backbone)
+    copy = prepare(backbone, precision, free=True)
+    assert held(backbone) < before / 2
+    with torch.no_grad():
+        torch.testing.assert_close(copy.encode(source), kept.encode(source))
+
+
+def held(backbone: Backbone) -> int:
+    """Numbers in a backbone's matrices, embeddings left out."""
+    return sum(p.numel() for n, p in backbone.named_parameters() if "layer" in n)
+
+
+@needs_int8
+def test_prepared_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second copy comes from the stored tensors, without quantising, and answers the same."""
+    backbone = tiny_t5()
+    backbone.hash = "a" * 64
+    first = prepare(backbone, "int8", cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert file == store.path_of(tmp_path, backbone.hash)
+    monkeypatch.setattr("codeprompt.backbones.serving.linear.quantise", None)
+    second = prepare(backbone, "int8", cache=tmp_path)
+    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
+    with torch.no_grad():
+        torch.testing.assert_close(second.encode(source), first.encode(source), atol=0, rtol=0)
+
+
+@needs_int8
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_prepared_weights_are_made_again(tmp_path: Path, damage: str) -> None:
+    """A cut or changed file is never used; it is replaced by a good one."""
+    backbone = tiny_t5()
+    backbone.hash = "b" * 64
+    good = prepare(backbone, "int8", cache=tmp_path)
+    file = store.path_of(tmp_path, backbone.hash)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        tensors = load_file(file)
+        next(iter(tensors.values())).zero_()
+        save_file(tensors, file, metadata={"sha256": "0" * 64})
+    assert store.load(tmp_path, backbone.hash) is None
+    again = prepare(backbone, "int8", cache=tmp_path)
+    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
+    with torch.no_grad():
+        torch.testing.assert_close(again.encode(source), good.encode(source), atol=0, rtol=0)
+    assert store.load(tmp_path, backbone.hash) is not None
+
+
+def test_a_processor_without_int8_gets_another_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where int8 does not work the copy says what it became."""
+    monkeypatch.setattr(serving, "int8_kernel", lambda: None)
+    assert prepare(tiny_t5(), "int8").precision in ("bf16", "float32")
+
+
+def test_another_family_is_refused() -> None:
+    """A backbone without a serving pass is a clear error."""
+    with pytest.raises(BackboneError, match="no serving pass"):
+        prepare(Backbone(), "float32")
+
+
+def test_a_copy_is_typed_by_its_family() -> None:
+    """A T5 gives a `ServingT5` that knows its backbone's name, hash and start token."""
+    backbone = tiny_t5()
+    copy = prepare(backbone, "float32")
+    assert isinstance(copy, ServingT5)
+    assert (copy.name, copy.hash, copy.start_id) == (
+        backbone.name,
+        backbone.hash,
+        backbone.start_id,
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", pytest.param("int8", marks=needs_int8)])
+def test_recorded_steps_are_the_steps(precision: Any) -> None:
+    """One recording serves any rows, beams, steps and source lengths, and changes no bit."""
+    backbone = t5.pair()[1]
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    quick, plain = prepare(backbone, precision), prepare(backbone, precision, trace=False)
+    with torch.inference_mode():
+        for beams, steps in ((1, 3), (3, 6)):
+            found = walk(quick, source, injected, beams, steps)
+            expected = walk(plain, source, injected, beams, steps)
+            torch.testing.assert_close(found, expected, atol=0, rtol=0)
+            for row in (1, 7):
+                part, one = alone(source, row), collate([lowered[row]])
+                found = walk(quick, part, one, beams, steps)
+                expected = walk(plain, part, one, beams, steps)
+                torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    assert len(quick.recorded) == 3  # everything mixed, columns alone, columns with changes
+    assert all(quick.recorded.values())
+    assert not plain.recorded
+
+
+def test_steps_go_on_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch without tracing answers the same, and is asked once for each kind of prompt."""
+    backbone = t5.pair()[1]
+    calls = []
+
+    def broken(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        raise RuntimeError("tracing is gone")
+
+    monkeypatch.setattr(torch.jit, "trace", broken)
+    copy = prepare(backbone, "float32")
+    source = t5.sources()
+    with torch.no_grad():
+        for _ in range(2):
+            found = walk(copy, source, NOTHING, 2, 3)
+        expected = walk(backbone, source, NOTHING, 2, 3)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert len(calls) == 1
