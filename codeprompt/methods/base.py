@@ -1,0 +1,186 @@
+"""What a prompt method is: a template, a few trained parameters, and the Injection they make.
+
+A method declares what it is (frozen or not, mixable in a batch or not, which families), and the
+contract tests hold it to that. Its trained part is a `PromptModule`: `forward` gives the Injection
+with gradients, `export` the one that a pack stores, with all reparametrisation folded away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from codeprompt.backbones.base import Backbone, Family, SiteShape
+from codeprompt.errors import UsageError
+from codeprompt.inject import Columns, Convention, Head, Injection, Site
+from codeprompt.template import Template
+
+HeadKind = Literal["verbalizer", "linear"]
+MethodKind = Literal["hard", "prompt", "columns", "delta", "weights"]
+"""What a method learns; recipes are written by kind, so that they need no method's name."""
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may look at when its parameters are made.
+
+    template: resolved (every soft count fixed). words: token ids of the label words.
+    seed: of the initial values. labels: C, or 0 where the task generates.
+    """
+
+    backbone: Backbone
+    template: Template
+    seed: int = 0
+    words: tuple[tuple[int, ...], ...] = ()
+    labels: int = 0
+    head: HeadKind = "verbalizer"
+
+    def generator(self) -> torch.Generator:
+        """A generator of its own, so that nothing else that draws numbers changes a prompt."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A method without settings."""
+
+
+class PromptModule(nn.Module):
+    """The trained parameters of one prompt."""
+
+    def forward(self) -> Injection:
+        """The Injection, with gradients."""
+        raise NotImplementedError
+
+    def export(self) -> Injection:
+        """The Injection that a pack stores: float32 tensors without gradients."""
+        was = self.training
+        self.eval()
+        with torch.no_grad():
+            injection: Injection = self().to(torch.float32)
+        self.train(was)
+        return injection
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that an optimiser sees."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+
+class Method(Generic[S]):
+    """One row of the field. `settings` is a frozen dataclass whose defaults are sane."""
+
+    settings: ClassVar[type]
+    kind: ClassVar[MethodKind]
+    frozen: ClassVar[bool] = True
+    mixable: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = ("t5", "roberta")
+
+    def configure(self, options: Mapping[str, Any]) -> S:
+        """Settings from plain values. Raises `UsageError` on an unknown or unfit one."""
+        known = {f.name for f in fields(self.settings)}
+        for name in options:
+            if name not in known:
+                takes = ", ".join(sorted(known)) or "none"
+                raise UsageError(
+                    f"The method has no setting '{name}'", expected=f"one of its settings: {takes}"
+                )
+        try:
+            settings: S = msgspec.convert(dict(options), self.settings, strict=False)
+            return settings
+        except (msgspec.ValidationError, ValueError) as error:
+            raise UsageError(f"A setting of the method does not fit: {error}") from error
+
+    def template(self, hard: Template, settings: S) -> Template:
+        """The template this method tunes, made from the hard one the user or task gives."""
+        return hard
+
+    def head(self, family: Family) -> HeadKind:
+        """Which classifier the method takes where the user does not say."""
+        return "verbalizer"
+
+    def build(self, context: Context, settings: S) -> PromptModule:
+        """The trained part with its initial values."""
+        raise NotImplementedError
+
+
+class Parts(PromptModule):
+    """A prompt of independent parts whose injections are simply put together."""
+
+    def __init__(self, **parts: PromptModule | None) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({k: p for k, p in parts.items() if p is not None})
+
+    def forward(self) -> Injection:
+        from codeprompt.inject import join
+
+        out = Injection()
+        for part in self.parts.values():
+            out = join(out, part())
+        return out
+
+
+class Nothing(PromptModule):
+    """No trained parameter at all: a hard prompt."""
+
+    def forward(self) -> Injection:
+        return Injection()
+
+
+class LinearHead(PromptModule):
+    """A linear classifier on one hidden state; weight [C,d] starts small, bias [C] at zero."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        size = (context.labels, context.backbone.d_model)
+        self.weight = nn.Parameter(0.02 * torch.randn(size, generator=context.generator()))
+        self.bias = nn.Parameter(torch.zeros(context.labels))
+
+    def forward(self) -> Injection:
+        return Injection(head=Head(self.weight, self.bias))
+
+
+def with_head(context: Context, **parts: PromptModule | None) -> PromptModule:
+    """The parts of a prompt, and a linear head where the context asks for one."""
+    head = LinearHead(context) if context.head == "linear" else None
+    return Parts(**parts, head=head)
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """Settings shared by the methods that learn prompt columns.
+
+    length: P. dropout: on the columns while training. sites: empty for all the family has.
+    convention: `past` moves real tokens behind the columns, as `peft` does, for export there.
+    """
+
+    length: int = 16
+    dropout: float = 0.1
+    convention: Convention = "kept"
+    sites: tuple[Site, ...] = field(default=())
+
+
+def chosen_sites(
+    backbone: Backbone, wanted: tuple[Site, ...], default: tuple[Site, ...]
+) -> dict[Site, SiteShape]:
+    """The sites to put columns at. Raises `UsageError` where the family lacks one asked for."""
+    for site in wanted:
+        if site not in backbone.sites:
+            raise UsageError(
+                f"The {backbone.family} family has no '{site}' attention",
+                expected=f"sites among {', '.join(backbone.sites)}",
+            )
+    return {s: backbone.sites[s] for s in (wanted or default) if s in backbone.sites}
+
+
+def to_columns(flat: Tensor, shape: SiteShape, convention: Convention) -> Columns:
+    """[P, 2*L*H*h] -> columns with key and value [L,H,P,h]."""
+    length = flat.shape[0]
+    both = flat.view(length, 2, shape.layers, shape.heads, shape.head_dim).permute(1, 2, 3, 0, 4)
+    return Columns(both[0], both[1], None, convention)
