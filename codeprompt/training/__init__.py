@@ -1,0 +1,1 @@
+"""Tuning: recipes and rows in, packs out. `codeprompt.training.tune` is the door."""

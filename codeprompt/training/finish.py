@@ -1,0 +1,91 @@
+"""From the best seed to a pack: calibration, scores as the pack will answer, the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from codeprompt.answer import Prompt
+from codeprompt.data.fingerprint import fingerprint
+from codeprompt.pack import Pack, make_pack
+from codeprompt.plan import Plan
+from codeprompt.training.calibrate import label_prior, threshold
+from codeprompt.training.evaluate import items_of, predictions, task_scores
+from codeprompt.training.seed import SeedRun, backbone_with
+from codeprompt.training.setup import Setup
+from codeprompt.types import Example, Score
+
+
+def finish(
+    setup: Setup, best: SeedRun, dev_scores: list[tuple[int, float]]
+) -> tuple[Pack, list[Score], list[str]]:
+    """The pack, its scores on the dev rows, and what they leave undefined."""
+    task, decoding = setup.task, setup.decoding(final=True)
+    answering = backbone_with(setup, best.injection)
+    lowered = answering.lower(replace(best.injection, weights={}))
+    plan = replace(setup.plan, backbone=answering)
+    if plan.verbalizer is not None and setup.recipe.calibrate:
+        bare = Prompt(plan, lowered, decoding)
+        plan = replace(plan, prior=label_prior(bare, best.dev_rows[0]))
+    items = items_of(best.dev_rows, predictions(Prompt(plan, lowered, decoding), best.dev_rows))
+    scores, left_out = task_scores(task, best.dev_rows, items)
+    pack = make_pack(
+        injection=best.injection,
+        backbone=setup.backbone,
+        scores=[{**score.as_json(), "split": "dev"} for score in scores],
+        threshold=threshold(items, task.positive) if task.positive else None,
+        base_rate=_rate(setup, task.positive),
+        decoding=decoding.as_json(),
+        **_card(setup, plan, best, dev_scores),
+    )
+    return pack, scores, left_out
+
+
+def _card(
+    setup: Setup, plan: Plan, best: SeedRun, dev_scores: list[tuple[int, float]]
+) -> dict[str, Any]:
+    """What the card says of the request, the data and the seeds."""
+    request, metric = setup.request, setup.task.metrics[0]
+    return {
+        "name": request.out.name,
+        "task": setup.task.name,
+        "method": request.method,
+        "settings": asdict(setup.settings),
+        "template": setup.template,
+        "verbalizer": plan.verbalizer,
+        "prior": plan.prior,
+        "head": setup.head,
+        "labels": plan.labels,
+        "positive": plan.positive,
+        "data": {
+            "where": request.data if request.data.startswith("hub:") else Path(request.data).name,
+            "form": _form(best.train),
+            "fingerprint": fingerprint(best.train),
+            "shots": (setup.recipe.shots or None) if setup.method.trains else 0,
+            "rows": len(best.train),
+            "dev_rows": len(best.dev_rows),
+        },
+        "seed": best.seed,
+        "seeds": list(request.seeds),
+        "dev_scores": [{"seed": s, "metric": metric, "value": v} for s, v in dev_scores],
+        "source_length": plan.source_length,
+        "target_length": plan.target_length,
+        "parameters": best.parameters,
+        "recipe": {**asdict(setup.recipe), "precision": setup.precision},
+    }
+
+
+def _form(rows: Sequence[Example]) -> str:
+    """`tokens` where the rows' code is not the source text as it stands."""
+    fields = rows[0].fields if rows else {}
+    code = fields.get("code", "")
+    return "text" if fields.get("raw_code", code) == code else "tokens"
+
+
+def _rate(setup: Setup, positive: str | None) -> float | None:
+    """How often the positive label stands in the pool."""
+    if positive is None:
+        return None
+    return sum(row.target == positive for row in setup.pool) / len(setup.pool)

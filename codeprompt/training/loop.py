@@ -1,0 +1,214 @@
+"""The training loop: one prompt (or the weights), one seed, one dev set to select on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from codeprompt.answer import Prompt
+from codeprompt.backbones.generation import Decoding
+from codeprompt.errors import DataError, TrainingError
+from codeprompt.methods.base import PromptModule
+from codeprompt.plan import Plan
+from codeprompt.recipes import Recipe
+from codeprompt.training import checkpoint
+from codeprompt.training.evaluate import dev_score, is_better, worst
+from codeprompt.training.objective import Objective, Rows
+from codeprompt.training.optim import optimizer_for, set_rates
+from codeprompt.training.order import Order
+from codeprompt.types import Example
+
+CHECKPOINT_SECONDS = 20.0
+"""A checkpoint is written after each evaluation, and at least this often,"""
+CHECKPOINT_SHARE = 0.05
+"""but writing takes no more than this share of the time: tuned weights are large."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a progress bar shows: step of steps, mean loss since the last evaluation, dev score."""
+
+    step: int
+    steps: int
+    loss: float
+    dev: float | None = None
+    best: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: the module holds the best tensors."""
+
+    best_score: float
+    best_step: int
+    steps: int
+    seconds: float
+    history: list[dict[str, float]]
+
+
+class Loop:
+    """One run over fixed rows; `run` may be interrupted at any moment and resumed.
+
+    Parameters
+    ----------
+    fingerprint: of everything that decides the numbers; a checkpoint of another run is refused.
+    path: the checkpoint's file; None keeps nothing.
+    decoding: how the dev set is decoded where the task generates.
+    metric: the name of the metric that selects.
+
+    With the same thread count a resumed run ends with the same weights bit for bit: rows and rates
+    are functions of the step, and the checkpoint holds parameters, moments and the generator.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        module: PromptModule,
+        recipe: Recipe,
+        train: Sequence[Example],
+        dev: Sequence[Example],
+        *,
+        seed: int,
+        metric: str,
+        decoding: Decoding,
+        fingerprint: str = "",
+        path: Path | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if not train or not dev:
+            raise DataError(
+                f"There are {len(train)} rows to train on and {len(dev)} to select on",
+                expected="at least one of each",
+            )
+        self.plan, self.module, self.recipe, self.seed = plan, module, recipe, seed
+        self.backbone, self.dev, self.metric = plan.backbone, dev, metric
+        self.decoding, self.path, self.on_event = decoding, path, on_event
+        rows = Rows.of(plan, train)
+        self.objective = Objective(plan, rows)
+        self.order = Order(rows.lengths, recipe.batch * recipe.accumulate, seed)
+        prompt, weights = _groups(module, self.backbone)
+        self.parameters = [*prompt, *weights]
+        self.optimizer = optimizer_for(recipe, prompt, weights)
+        self.progress = checkpoint.Progress(fingerprint, best_score=worst(metric))
+        self.best: dict[str, Tensor] = {}
+        self._generator: Tensor | None = None
+        self._saved, self._cost = 0.0, 0.0
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint, if there is one. Raises `TrainingError` if it is another's."""
+        if self.path is None or not self.path.is_file():
+            return False
+        self.progress, self.best, self._generator = checkpoint.load(
+            self.path, self.progress.fingerprint, self.module, self.optimizer
+        )
+        return True
+
+    def run(self) -> Outcome:
+        """Train to the end, an early stop, or an error; leaves the best tensors in the module."""
+        with torch.random.fork_rng(devices=[]):  # the caller's draws are not ours
+            if self._generator is not None:
+                torch.set_rng_state(self._generator)
+            else:
+                torch.manual_seed(self.seed)
+            self._train()
+        checkpoint.restore(self.module, self.best)
+        self._train_mode(False)
+        p = self.progress
+        return Outcome(p.best_score, p.best_step, p.step, p.seconds, p.history)
+
+    def _train(self) -> None:
+        p, recipe = self.progress, self.recipe
+        started, before = time.monotonic(), p.seconds
+        self._saved = started
+        self._train_mode(True)
+        while not p.finished:
+            p.loss_sum += self._step()
+            p.loss_steps += 1
+            dev, loss = None, p.loss_sum / p.loss_steps
+            if p.step % recipe.evaluate_every == 0 or p.step == recipe.steps:
+                dev = self._evaluate(loss)
+                p.finished = p.step == recipe.steps or p.stale >= recipe.patience
+            p.seconds = before + time.monotonic() - started
+            if self.on_event:
+                best = p.best_score if self.best else None
+                self.on_event(Event(p.step, recipe.steps, loss, dev, best, p.seconds))
+            self._keep(dev is not None)
+
+    def _keep(self, evaluated: bool) -> None:
+        """Write a checkpoint where one is due."""
+        since = time.monotonic() - self._saved
+        due = evaluated or since > CHECKPOINT_SECONDS
+        cheap = self._cost <= since * CHECKPOINT_SHARE
+        if self.path is None or not (self.progress.finished or (due and cheap)):
+            return
+        began = time.monotonic()
+        checkpoint.save(self.path, self.progress, self.module, self.best, self.optimizer)
+        self._saved = time.monotonic()
+        self._cost = self._saved - began
+
+    def _step(self) -> float:
+        """One update; the loss is the mean over the step's tokens or rows, however it is cut."""
+        p, recipe, total = self.progress, self.recipe, 0.0
+        rows = self.order.rows(p.step)
+        weight = self.objective.weight(rows)
+        self.optimizer.zero_grad(set_to_none=True)
+        for start in range(0, len(rows), recipe.batch):
+            loss = self.objective(self.module(), rows[start : start + recipe.batch], weight)
+            total += loss.item()
+            loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)
+        if not (math.isfinite(total) and bool(torch.isfinite(norm))):
+            what = f"loss is {total}" if not math.isfinite(total) else f"gradient is {norm.item()}"
+            raise TrainingError(
+                f"The {what} at step {p.step + 1}",
+                expected="a finite number",
+                do=f"Lower the learning rate (it is {recipe.lr:g}): --lr {recipe.lr / 10:g}",
+            )
+        set_rates(self.optimizer, recipe, p.step)
+        self.optimizer.step()
+        p.step += 1
+        return total
+
+    def _evaluate(self, loss: float) -> float:
+        """The dev score; draws nothing from the training stream."""
+        p, state = self.progress, torch.get_rng_state()
+        self._train_mode(False)
+        with torch.no_grad():
+            prompt = Prompt(self.plan, self.backbone.lower(self.module()), self.decoding)
+            score = dev_score(prompt, self.dev, self.metric)
+        self._train_mode(True)
+        torch.set_rng_state(state)
+        p.loss_sum, p.loss_steps = 0.0, 0
+        p.history.append({"step": p.step, "loss": loss, "dev": score})
+        if not self.best or is_better(self.metric, score, p.best_score):
+            if is_better(self.metric, score, p.best_score):
+                p.best_score = score
+            p.best_step, p.stale = p.step, 0
+            self.best = checkpoint.snapshot(self.module)
+        else:
+            p.stale += 1
+        return score
+
+    def _train_mode(self, on: bool) -> None:
+        """The prompt's own dropout is on while it trains; the backbone's only if asked for."""
+        self.module.train(on)
+        self.backbone.train(on and self.recipe.dropout)
+
+
+def _groups(
+    module: PromptModule, backbone: nn.Module
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The prompt's own parameters, and those of the backbone where they are tuned too."""
+    inside = {id(p) for p in backbone.parameters()}
+    trained = module.trained()
+    return (
+        [p for p in trained if id(p) not in inside],
+        [p for p in trained if id(p) in inside],
+    )

@@ -1,0 +1,24 @@
+"""What a run costs, and what the processor is good at."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+import torch
+
+
+def peak_memory_mb() -> float:
+    """The process's peak resident memory in MB (10^6 bytes)."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def bf16_is_fast() -> bool:
+    """Whether the processor multiplies bf16 natively (AVX512-BF16 or AMX)."""
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
+    return bool(known and known())

@@ -1,0 +1,128 @@
+"""One seed of a tuning run: its rows, its training, the guard at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import codeprompt
+from codeprompt.answer import Prompt
+from codeprompt.backbones.base import Backbone
+from codeprompt.backbones.variant import own_copy, with_weights
+from codeprompt.data.fingerprint import fingerprint as data_fingerprint
+from codeprompt.inject import Injection
+from codeprompt.training import guard
+from codeprompt.training.evaluate import dev_score
+from codeprompt.training.loop import Event, Loop
+from codeprompt.training.setup import Setup
+from codeprompt.types import Example
+
+OnEvent = Callable[[int, Event], None]
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """What one seed gave: its dev score, what was tuned, and the rows it saw."""
+
+    seed: int
+    dev: float
+    injection: Injection
+    parameters: int
+    steps: int
+    best_step: int
+    seconds: float
+    train: list[Example]
+    dev_rows: list[Example]
+
+
+def run_seed(
+    setup: Setup, seed: int, path: Path | None = None, on_event: OnEvent | None = None
+) -> SeedRun:
+    """Train one seed; the setup's own backbone is left as it was.
+
+    path: of the checkpoint; None keeps nothing.
+    """
+    train, dev = setup.rows(seed)
+    method, started = setup.method, time.monotonic()
+    backbone = setup.frozen_backbone if method.frozen else own_copy(setup.backbone)
+    plan = replace(setup.plan, backbone=backbone)
+    before = guard.fingerprint(backbone) if method.frozen and method.trains else ""
+    module = method.build(setup.context(backbone, seed), setup.settings)
+    parameters = sum(p.numel() for p in module.trained())
+    metric, decoding = setup.task.metrics[0], setup.decoding(final=False)
+    if method.trains:
+        loop = Loop(
+            plan,
+            module,
+            setup.recipe,
+            train,
+            dev,
+            seed=seed,
+            metric=metric,
+            decoding=decoding,
+            fingerprint=run_fingerprint(setup, seed, train, dev),
+            path=path,
+            on_event=None if on_event is None else lambda event: on_event(seed, event),
+        )
+        if setup.request.resume:
+            loop.resume()
+        outcome = loop.run()
+        del loop  # the optimiser's moments go before the export is made
+        injection, score = module.export(), outcome.best_score
+        steps, best_step = outcome.steps, outcome.best_step
+        check(setup, backbone, before, injection, dev[0])
+    else:
+        injection, steps, best_step = module.export(), 0, 0
+        score = dev_score(Prompt(plan, backbone.lower(injection), decoding), dev, metric)
+    seconds = time.monotonic() - started
+    return SeedRun(seed, score, injection, parameters, steps, best_step, seconds, train, dev)
+
+
+def check(
+    setup: Setup, backbone: Backbone, before: str, injection: Injection, example: Example
+) -> None:
+    """The guard, on the float32 backbone that will answer. Raises `TrainingError`."""
+    if setup.method.frozen:
+        guard.check_frozen(backbone, before)
+    else:
+        guard.check_tuned(setup.backbone, dict(injection.weights))
+    plan = replace(setup.plan, backbone=backbone_with(setup, injection))
+    prompt = replace(injection, weights={})
+    if replace(prompt, head=None).tensors():  # a head alone reads the backbone and changes nothing
+        guard.check_acts(plan, prompt, example)
+    if setup.task.kind == "generate":
+        guard.check_agrees(plan, prompt, example)
+
+
+def backbone_with(setup: Setup, injection: Injection) -> Backbone:
+    """The float32 backbone that answers for an injection; tuned weights are shared, not copied."""
+    if not injection.weights:
+        return setup.backbone
+    return with_weights(setup.backbone, injection.weights)
+
+
+def run_fingerprint(setup: Setup, seed: int, train: list[Example], dev: list[Example]) -> str:
+    """A hash over all that decides a run's numbers, but the thread count."""
+    request = setup.request
+    parts: dict[str, Any] = {
+        "task": request.task,
+        "method": request.method,
+        "settings": asdict(setup.settings),
+        "recipe": asdict(setup.recipe),
+        "precision": setup.precision,
+        "template": str(setup.template),
+        "head": setup.head,
+        "backbone": setup.backbone.hash,
+        "train": data_fingerprint(train),
+        "dev": data_fingerprint(dev),
+        "seed": seed,
+        "versions": [codeprompt.__version__, torch.__version__],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

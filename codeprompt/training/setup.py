@@ -1,0 +1,239 @@
+"""What a tuning run is made of before its first step: data pools, template, verbalizer, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from codeprompt.backbones.base import Backbone
+from codeprompt.backbones.decoding import Decoding
+from codeprompt.backbones.variant import own_copy
+from codeprompt.data.sources import open_source
+from codeprompt.data.split import shots
+from codeprompt.errors import DataError, UsageError
+from codeprompt.methods.base import Context, HeadKind, Method
+from codeprompt.plan import Plan
+from codeprompt.recipes import Recipe, load
+from codeprompt.registry import METHODS, TASKS
+from codeprompt.tasks.base import Task
+from codeprompt.template import Template, parse, resolve
+from codeprompt.training.measure import bf16_is_fast
+from codeprompt.types import Example
+from codeprompt.verbalizers import Verbalizer
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """What the user asked for.
+
+    data: `hub:ID`, a file or a folder. dev_data: where dev rows come from, if not from `data`.
+    columns: field -> the data's column. overrides: fields of the recipe. options: settings of the
+    method. language, target_language: fields that the data does not hold. limit: rows read at most.
+    """
+
+    task: str
+    data: str
+    out: Path
+    backbone: str = "builtin"
+    method: str = "soft"
+    recipe: str = "few-shot"
+    template: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    head: HeadKind | None = None
+    columns: Mapping[str, str] | None = None
+    dev_data: str | None = None
+    language: str | None = None
+    target_language: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+    allow_hub: bool = True
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A request made whole: everything that does not depend on a seed."""
+
+    request: TuneRequest
+    task: Task
+    method: Method[Any]
+    settings: Any
+    recipe: Recipe
+    backbone: Backbone
+    template: Template
+    head: HeadKind
+    plan: Plan
+    pool: Sequence[Example]
+    dev_pool: Sequence[Example]
+
+    def context(self, backbone: Backbone, seed: int) -> Context:
+        """What the method looks at when it makes its parameters."""
+        words = tuple(ids for _, ids in self.plan.words)
+        return Context(backbone, self.template, seed, words, len(self.plan.labels), self.head)
+
+    def rows(self, seed: int) -> tuple[list[Example], list[Example]]:
+        """Training and dev rows of a seed; shots are resampled for each, none where none train.
+
+        Raises `DataError` where there are fewer rows than shots, or shots of one class only.
+        """
+        recipe, classify = self.recipe, self.task.kind == "classify"
+        train, dev = list(self.pool), list(self.dev_pool)
+        if not self.method.trains:
+            train = []
+        elif recipe.shots:
+            train = shots(
+                self.pool,
+                recipe.shots,
+                seed,
+                per_class=recipe.per_class and classify,
+                classify=classify,
+            )
+        if 0 < recipe.dev < len(dev):
+            dev = shots(self.dev_pool, recipe.dev, seed)
+        return train, dev
+
+    def decoding(self, final: bool) -> Decoding:
+        """Greedy while selecting, the task's own beams in the pack."""
+        beams = self.task.beams if final else 1
+        return Decoding(max_new_tokens=self.plan.target_length, beams=beams)
+
+    @cached_property
+    def precision(self) -> Literal["float32", "bf16"]:
+        """Of the frozen backbone while training. Weights that are tuned are always float32."""
+        wanted = self.recipe.precision
+        if wanted == "auto":
+            return "bf16" if self.method.frozen and bf16_is_fast() else "float32"
+        if wanted == "bf16" and not self.method.frozen:
+            raise UsageError(
+                f"'{self.request.method}' tunes the weights, and in bf16 small updates are lost",
+                expected="float32",
+                do="Leave --precision out",
+            )
+        return wanted
+
+    @cached_property
+    def frozen_backbone(self) -> Backbone:
+        """What every seed of a frozen run trains on: one copy at most, never changed."""
+        if self.precision == "bf16":
+            return own_copy(self.backbone, torch.bfloat16)
+        return self.backbone
+
+
+def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
+    """Check and complete a request. Raises a `CodepromptError` for whatever does not fit."""
+    if not request.seeds or len(set(request.seeds)) < len(request.seeds):
+        raise UsageError(f"The seeds are {list(request.seeds)}", expected="one or more, all unlike")
+    task, method = TASKS.get(request.task), METHODS.get(request.method)
+    if backbone.family not in method.families:
+        raise UsageError(
+            f"The method '{request.method}' does not exist on the {backbone.family} family",
+            expected=f"a backbone of {' or '.join(method.families)}",
+        )
+    recipe = load(request.recipe, task=task.name, method=request.method, kind=method.kind)
+    recipe = recipe.with_changes(**request.overrides).with_options(request.options)
+    settings = method.configure(recipe.options)
+    hard = parse(request.template or task.templates[backbone.family])
+    template = resolve(method.template(hard, settings), backbone.tokenizer)
+    head = request.head or method.head(backbone.family)
+    if task.kind == "generate":
+        if request.head == "linear":
+            raise UsageError(
+                f"A linear head cannot write text, which '{task.name}' asks for",
+                do="Leave --head out",
+            )
+        head = "verbalizer"
+    if head == "linear" and not method.trains:
+        raise UsageError(
+            f"The method '{request.method}' trains nothing, and a linear head must be trained",
+            do="Leave --head out, or choose another --method",
+        )
+    plan = make_plan(task, backbone, template, recipe, head)
+    pool, dev_pool = pools(request, task)
+    _check_fields(template, [*pool[:1], *dev_pool[:1]])
+    setup = Setup(
+        request, task, method, settings, recipe, backbone, template, head, plan, pool, dev_pool
+    )
+    _ = setup.precision  # refused before any work
+    return setup
+
+
+def make_plan(
+    task: Task, backbone: Backbone, template: Template, recipe: Recipe, head: HeadKind
+) -> Plan:
+    """The task in a template on a backbone."""
+    verbalizer = None
+    if task.kind == "classify" and head == "verbalizer":
+        verbalizer = Verbalizer.of(task.label_words[backbone.family])
+    return Plan(
+        backbone,
+        template,
+        task.kind,
+        recipe.source_length or task.source_length,
+        recipe.target_length or task.target_length,
+        task.labels,
+        task.positive,
+        verbalizer,
+    )
+
+
+def pools(request: TuneRequest, task: Task) -> tuple[list[Example], list[Example]]:
+    """Rows to draw shots from and rows to draw the dev set from; never rows of a test split."""
+    given = {"language": request.language, "target_language": request.target_language}
+    extra = {name: value for name, value in given.items() if value}
+    source = open_source(request.data, task.columns, request.columns)
+    pool = source.split("train", request.limit)
+    if request.dev_data:
+        other = open_source(request.dev_data, task.columns, request.columns)
+        # A file of its own is the dev set as a whole; a data set with splits brings its own.
+        dev = other.split("all" if "all" in other.parts else "valid", request.limit)
+    else:
+        dev = source.split("valid", request.limit)
+    if not pool or not dev:
+        raise DataError(
+            f"{request.data} leaves {len(pool)} rows to train on and {len(dev)} to select on",
+            expected="at least one of each",
+            do="Give more data, or a dev set of its own with --dev-data",
+        )
+    if task.kind == "classify":
+        _check_labels(task, pool, request.data)
+        _check_labels(task, dev, request.dev_data or request.data, few=True)
+    return [with_fields(row, extra) for row in pool], [with_fields(row, extra) for row in dev]
+
+
+def with_fields(example: Example, extra: Mapping[str, str]) -> Example:
+    """The same example with fields that the data does not hold; the user's word wins."""
+    return replace(example, fields={**example.fields, **extra}) if extra else example
+
+
+def _check_labels(task: Task, rows: Sequence[Example], where: str, few: bool = False) -> None:
+    found = {row.target for row in rows}
+    if unknown := sorted(found - set(task.labels)):
+        raise DataError(
+            f"{where} has the label '{unknown[0]}', which '{task.name}' does not know",
+            expected=f"one of: {', '.join(task.labels)}",
+        )
+    if len(found) < 2 and not few:
+        raise DataError(
+            f"All {len(rows)} rows of {where} have one label, '{next(iter(found), '')}'",
+            expected="at least two classes to tell apart",
+            do="Give data of both classes, or check which column holds the label (--columns)",
+        )
+
+
+def _check_fields(template: Template, rows: Sequence[Example]) -> None:
+    for row in rows:
+        missing = [name for name in template.fields if name not in row.fields]
+        if missing:
+            hint = {"language": "--language NAME", "target_language": "--target-language NAME"}
+            do = " and ".join(hint.get(name, f"--columns {name}=COLUMN") for name in missing)
+            raise DataError(
+                f"The template asks for {', '.join(missing)}, which the data does not hold "
+                f"(it has {', '.join(sorted(row.fields))})",
+                do=f"Give {do}",
+            )

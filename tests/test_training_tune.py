@@ -1,0 +1,450 @@
+"""`tune`: data, shots, seeds, the guard, the pack, and everything a user can get wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codeprompt.backbones.base import Backbone
+from codeprompt.backbones.load import load_backbone
+from codeprompt.backbones.variant import own_copy, with_weights
+from codeprompt.engine import Engine, Request
+from codeprompt.errors import (
+    BackboneError,
+    CodepromptError,
+    DataError,
+    TemplateError,
+    TrainingError,
+    UsageError,
+)
+from codeprompt.inject import Injection
+from codeprompt.pack import folder as pack_folder
+from codeprompt.pack import load
+from codeprompt.registry import METHODS
+from codeprompt.training import guard, seed
+from codeprompt.training.setup import Setup, prepare
+from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
+from codeprompt.types import Example
+from tests.tiny import tiny_roberta, tiny_t5, write_checkpoint
+from tests.tuned import FIELDS, module_of
+
+QUICK: dict[str, Any] = {
+    "steps": 4,
+    "evaluate_every": 2,
+    "batch": 3,
+    "shots": 6,
+    "dev": 5,
+    "source_length": 48,
+    "precision": "float32",
+}
+
+
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+
+def summaries(start: int, count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": f"def f{i}(x):\n    return x + {i}",
+            "docstring": f"Adds {i}.",
+            "language": "python",
+        }
+        for i in range(start, start + count)
+    ]
+
+
+def defects(start: int, count: int, labels: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
+    return [
+        {"func": f"int f{i}(int *p) {{ return *p + {i}; }}", "target": labels[i % len(labels)]}
+        for i in range(start, start + count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Backbones of both families and a data set for each kind of task."""
+    root = tmp_path_factory.mktemp("place")
+    tiny_t5(root / "t5")
+    tiny_roberta(root / "roberta")
+    jsonl(root / "sum" / "train.jsonl", summaries(0, 20))
+    jsonl(root / "sum" / "valid.jsonl", summaries(50, 8))
+    jsonl(root / "defect" / "train.jsonl", defects(0, 20))
+    jsonl(root / "defect" / "valid.jsonl", defects(50, 8))
+    return root
+
+
+Ask = Callable[..., TuneRequest]
+
+
+@pytest.fixture
+def ask(place: Path, tmp_path: Path) -> Ask:
+    """A quick request; recipe settings go through `overrides`."""
+
+    def make(task: str = "summarize", *, on: str = "t5", **given: Any) -> TuneRequest:
+        overrides = {**QUICK, **given.pop("overrides", {})}
+        if task == "summarize":
+            overrides.setdefault("target_length", 6)
+        elif "language" not in given:
+            given["language"] = "c"
+        values = {
+            "data": str(place / ("sum" if task == "summarize" else "defect")),
+            "out": tmp_path / "pack",
+            "backbone": str(place / on),
+            "allow_hub": False,
+            **given,
+        }
+        return TuneRequest(task, overrides=overrides, **values)
+
+    return make
+
+
+def setup_of(request: TuneRequest) -> Setup:
+    return prepare(request, load_backbone(request.backbone))
+
+
+@pytest.mark.parametrize(
+    ("task", "on", "method"),
+    [("summarize", "t5", name) for name in METHODS.names()]
+    + [("defect", "roberta", name) for name in METHODS.names()]
+    + [("defect", "t5", "soft")],
+)
+def test_a_tuned_pack_answers_in_the_engine(ask: Ask, task: str, on: str, method: str) -> None:
+    """Every method on every family, from data to answers; nothing is left beside the pack."""
+    request = ask(task, on=on, method=method)
+    result = tune(request)
+    assert result.path == request.out
+    assert not (request.out.parent / ".pack.tuning").exists()
+    card = load(request.out).card
+    assert card.method == method
+    assert (card.holds == "weights") is not METHODS.get(method).frozen
+    assert [s.metric for s in card.scores] == [s.metric for s in result.scores]
+    assert all(s.split == "dev" and s.n == 5 for s in card.scores)
+    assert card.parameters == result.parameters
+    assert bool(card.parameters) == METHODS.get(method).trains
+    with Engine(request.backbone) as engine:
+        name = engine.load(result.path)
+        [found] = engine.predict([Request(name, {"code": "int f() {}", "language": "c"})])
+    if task == "defect":
+        assert sum(found.probabilities.values()) == pytest.approx(1.0)
+        assert card.threshold is not None
+        assert card.base_rate == 0.5
+
+
+def test_the_best_seed_on_dev_is_packed(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All seeds' dev scores are on its card; a tie goes to the first."""
+    real = seed.Loop.run
+    scores = iter([1.0, 7.0, 7.0])
+    monkeypatch.setattr(seed.Loop, "run", lambda self: replace(real(self), best_score=next(scores)))
+    result = tune(ask(seeds=(3, 4, 5)))
+    assert result.dev_scores == [(3, 1.0), (4, 7.0), (5, 7.0)]
+    card = load(result.path).card
+    assert (card.seed, card.seeds) == (4, [3, 4, 5])
+    assert [(s.seed, s.value, s.metric) for s in card.dev_scores] == [
+        (n, v, "codexglue-sentence-bleu") for n, v in result.dev_scores
+    ]
+
+
+def test_shots_are_drawn_anew_for_each_seed(ask: Ask) -> None:
+    """The same for one seed; per class or in total; dev rows too; never one row in both."""
+    setup = setup_of(ask("defect", overrides={"shots": 3, "per_class": True}))
+    train, dev = setup.rows(0)
+    assert sorted(e.target for e in train) == ["clean"] * 3 + ["defective"] * 3
+    assert setup.rows(0) == (train, dev)
+    others = [setup.rows(number) for number in range(1, 4)]
+    assert any({e.id for e in one} != {e.id for e in train} for one, _ in others)
+    total = setup_of(ask("defect", overrides={"shots": 5, "per_class": False})).rows(0)[0]
+    assert len(total) == 5
+    assert {e.target for e in total} == {"clean", "defective"}
+    codes = {e.fields["code"] for e in train}
+    assert not codes & {e.fields["code"] for e in dev}
+
+
+def test_all_rows_are_used_where_shots_is_zero(ask: Ask) -> None:
+    """`--shots 0` is the whole training split."""
+    train, dev = setup_of(ask(overrides={"shots": 0, "dev": 0})).rows(0)
+    assert (len(train), len(dev)) == (20, 8)
+
+
+def test_a_single_file_is_split_for_training_dev_and_test(ask: Ask, tmp_path: Path) -> None:
+    """Test rows never reach a pool."""
+    jsonl(tmp_path / "rows.jsonl", summaries(0, 60))
+    setup = setup_of(ask(data=str(tmp_path / "rows.jsonl")))
+    assert 40 <= len(setup.pool) <= 52
+    assert len(setup.pool) + len(setup.dev_pool) < 60
+
+
+def test_dev_rows_may_come_from_a_file_of_their_own(ask: Ask, tmp_path: Path) -> None:
+    """The whole file is the dev set."""
+    jsonl(tmp_path / "mine.jsonl", summaries(90, 7))
+    setup = setup_of(ask(dev_data=str(tmp_path / "mine.jsonl"), overrides={"dev": 0}))
+    assert len(setup.rows(0)[1]) == 7
+
+
+def test_seeds_of_a_frozen_backbone_share_it(ask: Ask) -> None:
+    """In float32 nothing is copied; in bf16 one copy serves all seeds."""
+    setup = setup_of(ask())
+    assert setup.frozen_backbone is setup.backbone
+    half = setup_of(ask(overrides={"precision": "bf16"}))
+    assert half.frozen_backbone is half.frozen_backbone
+    assert half.frozen_backbone.dtype == torch.bfloat16
+    assert half.backbone.dtype == torch.float32
+
+
+@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
+def test_tuned_weights_are_shared_and_not_copied(make: Callable[[], Backbone]) -> None:
+    """A backbone that holds a pack's weights has no second copy of them, and ties stay ties."""
+    backbone = make()
+    first = next(iter(backbone.state_dict()))
+    tensor = backbone.state_dict()[first] + 1
+    tuned = with_weights(backbone, {first: tensor})
+    assert tuned.state_dict()[first].data_ptr() == tensor.data_ptr()
+    untouched = [n for n, t in tuned.state_dict().items() if t.data_ptr() != tensor.data_ptr()]
+    assert untouched
+    for name in untouched:
+        assert tuned.state_dict()[name].data_ptr() == backbone.state_dict()[name].data_ptr()
+    count = sum(p.numel() for p in backbone.parameters())
+    assert sum(p.numel() for p in tuned.parameters()) == count
+    assert tuned.tokenizer is backbone.tokenizer
+    assert guard.fingerprint(own_copy(tuned)) == guard.fingerprint(tuned)
+
+
+def test_the_library_leaves_a_callers_backbone_as_it_was(ask: Ask) -> None:
+    """Full fine-tuning works on a copy; its guard sees that the weights moved."""
+    request = ask(method="full")
+    setup = setup_of(request)
+    before = guard.fingerprint(setup.backbone)
+    run = run_seed(setup, 0)
+    assert guard.fingerprint(setup.backbone) == before
+    assert not any(p.requires_grad for p in setup.backbone.parameters())
+    assert run.injection.weights
+
+
+def test_a_prompt_that_does_not_act_is_caught(ask: Ask) -> None:
+    """Slots that no template position reads, and weights that never moved."""
+    setup = setup_of(ask(method="hard"))
+    idle = Injection(slots=torch.randn(4, setup.backbone.d_model))
+    with pytest.raises(TrainingError, match="does not act"):
+        guard.check_acts(setup.plan, idle, setup.pool[0])
+    same = {n: t.clone() for n, t in setup.backbone.state_dict().items()}
+    with pytest.raises(TrainingError, match="are those of the backbone"):
+        guard.check_tuned(setup.backbone, same)
+
+
+@pytest.mark.parametrize("family", ["t5", "roberta"])
+@pytest.mark.parametrize("name", [n for n in METHODS.names() if METHODS.get(n).trains])
+def test_every_prompt_acts(name: str, family: str) -> None:
+    """The guard sees each method's change of the logits."""
+    backbone: Backbone = tiny_t5() if family == "t5" else tiny_roberta()
+    plan, module = module_of(name, backbone, "defect")
+    prompt = replace(module.export(), weights={})
+    example = Example(FIELDS[0], "clean")
+    if replace(prompt, head=None).tensors():
+        assert guard.check_acts(plan, prompt, example) > 0
+
+
+def test_a_backbone_that_changed_is_caught(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pack is written then."""
+    request = ask()
+    real = seed.Loop.run
+
+    def careless(self: Any) -> Any:
+        outcome = real(self)
+        with torch.no_grad():
+            next(self.backbone.parameters()).view(-1)[0] += 1
+        return outcome
+
+    monkeypatch.setattr(seed.Loop, "run", careless)
+    with pytest.raises(TrainingError, match="weights changed while a prompt was tuned"):
+        tune(request)
+    assert not request.out.exists()
+
+
+def test_generation_that_disagrees_with_training_is_caught(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a decoder prompt is used by one of the two only."""
+    setup = setup_of(ask(method="prefix"))
+    plan, module = module_of("prefix", setup.backbone, "summarize")
+    example = replace(setup.pool[0], fields={**FIELDS[0]})
+    assert guard.check_agrees(plan, module.export(), example) < 1e-4
+    real = guard.generate
+    monkeypatch.setattr(
+        guard, "generate", lambda m, mem, inj, *a, **k: real(m, mem, guard.NOTHING, *a, **k)
+    )
+    with pytest.raises(TrainingError, match="Generating gives an answer the log-probability"):
+        guard.check_agrees(plan, module.export(), example)
+
+
+def test_a_dev_set_of_one_class_leaves_out_what_it_leaves_undefined(
+    ask: Ask, tmp_path: Path
+) -> None:
+    """ROC-AUC is told to be undefined; the run goes on."""
+    jsonl(tmp_path / "d" / "train.jsonl", defects(0, 12))
+    jsonl(tmp_path / "d" / "valid.jsonl", defects(20, 6, labels=(1,)))
+    result = tune(ask("defect", data=str(tmp_path / "d"), overrides={"dev": 0}))
+    assert any(text.startswith("roc-auc: ROC-AUC is undefined") for text in result.left_out)
+    assert "roc-auc" not in {s.metric for s in result.scores}
+
+
+MISTAKES: list[tuple[str, dict[str, Any], type[CodepromptError], str]] = [
+    ("summarize", {"overrides": {"shots": 21}}, DataError, r"21 shots .* there are 20 examples"),
+    (
+        "defect",
+        {"overrides": {"shots": 11, "per_class": True}},
+        DataError,
+        r"11 shots .* 10 examples of the class",
+    ),
+    ("summarize", {"seeds": ()}, UsageError, r"The seeds are \[\]"),
+    ("summarize", {"seeds": (1, 1)}, UsageError, r"all unlike"),
+    (
+        "summarize",
+        {"method": "full", "overrides": {"precision": "bf16"}},
+        UsageError,
+        "in bf16 small updates are lost",
+    ),
+    ("summarize", {"head": "linear"}, UsageError, "linear head cannot write text"),
+    ("defect", {"head": "linear", "method": "hard"}, UsageError, "a linear head must be trained"),
+    ("summarize", {"template": "{code} {project}"}, DataError, r"asks for project.*--columns"),
+    (
+        "defect",
+        {"template": "{code} {target_language}"},
+        DataError,
+        "Give --target-language NAME",
+    ),
+    ("summarize", {"on": "roberta"}, BackboneError, "is an encoder and cannot write text"),
+    ("defect", {"on": "roberta", "template": "{code}"}, TemplateError, r"has no \{mask\}"),
+    ("summarize", {"options": {"lenght": 3}}, UsageError, "no setting 'lenght'"),
+    ("summarize", {"recipe": "few-shots"}, UsageError, "Did you mean 'few-shot'"),
+    ("summarize", {"method": "sofd"}, UsageError, "Did you mean 'soft'"),
+]
+
+
+@pytest.mark.parametrize(("task", "given", "error", "text"), MISTAKES)
+def test_a_mistake_is_told_before_any_work(
+    ask: Ask, task: str, given: dict[str, Any], error: type[CodepromptError], text: str
+) -> None:
+    """Each has its own message and leaves nothing behind."""
+    request = ask(task, **given)
+    with pytest.raises(error, match=text):
+        tune(request, lambda *_: pytest.fail("a step was taken"))
+    assert not request.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "text"),
+    [
+        (defects(0, 6, (1,)), defects(9, 4), "All 6 rows .* have one label, 'defective'"),
+        (defects(0, 6), [], r"valid.jsonl is empty"),
+    ],
+    ids=["one class", "empty dev"],
+)
+def test_data_that_is_too_little_is_told(
+    ask: Ask, tmp_path: Path, train: list[Any], valid: list[Any], text: str
+) -> None:
+    """One class only, or nothing to select on."""
+    jsonl(tmp_path / "d" / "train.jsonl", train)
+    jsonl(tmp_path / "d" / "valid.jsonl", valid)
+    with pytest.raises(DataError, match=text):
+        tune(ask("defect", data=str(tmp_path / "d")))
+
+
+def test_a_full_disk_while_the_pack_is_saved_keeps_the_run(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No half pack; with --resume the pack is written without a further step."""
+    request = ask(method="lora")
+
+    def full(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_folder, "_write", full)
+        with pytest.raises(CodepromptError, match=r"disk is full .*--resume"):
+            tune(request)
+    assert not request.out.exists()
+    again = replace(request, resume=True)
+    tune(again, lambda *_: pytest.fail("a step was taken"))
+    load(request.out)
+
+
+def test_a_pack_cannot_be_tuned_twice_at_once(ask: Ask) -> None:
+    """The second run is told; the first goes on."""
+    request = ask()
+    with (
+        checkpoint_folder(request),
+        pytest.raises(TrainingError, match="Another run is tuning"),
+    ):
+        tune(request)
+    tune(request)
+
+
+def test_halves_of_killed_writers_are_cleared_away(ask: Ask) -> None:
+    """They would fill the disk; whole checkpoints stay where they are to be resumed."""
+    request = replace(ask(), resume=True)
+    folder = request.out.parent / ".pack.tuning"
+    folder.mkdir()
+    for name in (".seed-0.safetensors.abc.tmp", "seed-0.safetensors"):
+        (folder / name).write_bytes(b"x")
+    with checkpoint_folder(request):
+        assert {p.name for p in folder.iterdir()} - {"lock"} == {"seed-0.safetensors"}
+
+
+def test_without_resume_a_run_starts_afresh(ask: Ask) -> None:
+    """Checkpoints of an earlier run are thrown away; with it, another run's are refused."""
+    request = ask()
+    steps: list[int] = []
+    for resume, settings in ((False, {}), (True, {"lr": 0.5}), (False, {"lr": 0.5})):
+        asked = replace(request, resume=resume, overrides={**request.overrides, **settings})
+        if resume:
+            with pytest.raises(TrainingError, match="other settings"):
+                tune(asked)
+            continue
+        events: list[int] = []
+        with pytest.raises(KeyboardInterrupt):
+            tune(asked, lambda _, e, seen=events: stop_at(e.step, 3, seen))  # type: ignore[misc]
+        steps.append(len(events))
+    assert steps == [3, 3]
+
+
+def stop_at(step: int, last: int, seen: list[int]) -> None:
+    seen.append(step)
+    if step == last:
+        raise KeyboardInterrupt
+
+
+def test_a_folder_of_something_else_is_not_overwritten(ask: Ask) -> None:
+    """Told before any work."""
+    request = ask()
+    request.out.mkdir()
+    (request.out / "thesis.txt").write_text("mine")
+    with pytest.raises(CodepromptError, match="is no pack"):
+        tune(request, lambda *_: pytest.fail("a step was taken"))
+
+
+def test_a_backbone_without_a_mask_head_takes_a_linear_head(ask: Ask, tmp_path: Path) -> None:
+    """The cloze is refused with the way out, and the way out works."""
+    bare = write_checkpoint(tiny_roberta(mask_head=False), tmp_path / "bare")
+    with pytest.raises(BackboneError, match=r"without a mask head.*--head linear"):
+        tune(ask("defect", backbone=str(bare), method="soft"))
+    result = tune(ask("defect", backbone=str(bare), method="soft", head="linear"))
+    assert result.pack.card.head == "linear"
+
+
+def test_an_untrained_pack_needs_no_shots(ask: Ask) -> None:
+    """`--method hard` reads data for calibration and scores alone, however few there are."""
+    result = tune(ask("defect", on="roberta", method="hard", overrides={"shots": 500}))
+    assert (result.pack.card.data.shots, result.pack.card.data.rows) == (0, 0)
+    assert result.parameters == 0
+    prior = result.pack.card.prior
+    assert prior is not None
+    assert sum(torch.tensor(prior).exp().tolist()) == pytest.approx(1.0)
