@@ -1,0 +1,46 @@
+"""A finding: a function that a pack thinks is what the task looks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One function that reaches the threshold.
+
+    file: as the user named it, or below the folder the user named. start_line, end_line: 1-based,
+    inclusive. score: probability of `label`, the positive one. fails: it reaches `--fail-on`.
+    """
+
+    file: Path
+    function: str
+    start_line: int
+    end_line: int
+    label: str
+    score: float
+    fingerprint: str
+    fails: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints for one finding."""
+        return {
+            "file": self.file.as_posix(),
+            "function": self.function,
+            "start_line": self.start_line,
+            "end_line": self.end_line,
+            "label": self.label,
+            "score": self.score,
+            "fingerprint": self.fingerprint,
+            "fails": self.fails,
+        }
+
+    def as_text(self) -> str:
+        """What a terminal shows: `file:line:`, which editors and terminals turn into a link."""
+        mark = " (fails)" if self.fails else ""
+        return (
+            f"{self.file}:{self.start_line}: {self.function} looks {self.label}, "
+            f"probability {self.score:.2f}{mark}"
+        )

@@ -1,0 +1,144 @@
+"""Scoring a pack on rows: predictions, items, scores with intervals, and the run file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeprompt import __version__
+from codeprompt.cli.output import note
+from codeprompt.errors import DataError, UsageError
+from codeprompt.registry import METRICS, TASKS
+
+if TYPE_CHECKING:
+    from codeprompt.cli.answering import Opened
+    from codeprompt.metrics.base import Item
+    from codeprompt.metrics.runs import Run
+    from codeprompt.types import Example, Prediction, Score
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One pack on some rows. run: what `--out` keeps."""
+
+    scores: list[Score]
+    run: Run
+
+
+def evaluate_rows(
+    ready: Opened, rows: Sequence[Example], *, split: str, bootstrap: int = 1000
+) -> Evaluated:
+    """Answer and score rows. Raises `DataError` where they lack what the template asks for."""
+    from codeprompt.data.fingerprint import fingerprint
+    from codeprompt.metrics.runs import Run, RunItem, run_score
+
+    _check_fields(ready, rows[0])
+    items = _items(rows, predictions(ready, rows))
+    card, language = ready.card, _written_language(rows)
+    scores = _scores(card.task, items, card.positive, language, bootstrap)
+    data = fingerprint(rows)
+    run = Run(
+        task=card.task,
+        pack=f"{card.name}@{card.integrity[:16]}",
+        backbone=f"{card.backbone.name}@{card.backbone.hash[:16]}",
+        data=data,
+        split=split,
+        items=tuple(RunItem(i.id, i.prediction, i.references, i.score) for i in items),
+        scores=tuple(run_score(score) for score in scores),
+        signature=_signature(ready, data=data[:16], split=split, n=len(rows)),
+        positive=card.positive,
+        language=language,
+    )
+    return Evaluated(scores, run)
+
+
+def write(out: Path, evaluated: Evaluated) -> None:
+    """Write the run, whole or not at all."""
+    from codeprompt.metrics.runs import write_run
+
+    write_run(out, evaluated.run)
+
+
+def predictions(ready: Opened, rows: Sequence[Example]) -> list[Prediction]:
+    """One prediction a row, in order; batches are made of rows of like length."""
+    from codeprompt.cli.progress import Counter
+    from codeprompt.engine import Request
+
+    found: dict[int, Prediction] = {}
+    requests = [Request(ready.name, row.fields) for row in rows]
+    with Counter("rows", len(rows)) as counter:
+        for index, prediction in ready.engine.stream(requests):
+            found[index] = prediction
+            counter.advance()
+    return [found[index] for index in range(len(rows))]
+
+
+def _items(rows: Sequence[Example], found: Sequence[Prediction]) -> list[Item]:
+    """Items with ids of their own: the data's where they are, else the row's place."""
+    from codeprompt.metrics.base import Item
+
+    ids = [row.id for row in rows]
+    if len(set(ids)) < len(ids) or not all(ids):
+        ids = [str(place) for place in range(len(rows))]
+    return [
+        Item(prediction=p.text, references=(row.target,), score=p.score, id=name)
+        for row, p, name in zip(rows, found, ids, strict=True)
+    ]
+
+
+def _scores(
+    task: str,
+    items: Sequence[Item],
+    positive: str | None,
+    language: str | None,
+    bootstrap: int,
+) -> list[Score]:
+    """Every metric of the task; one that these rows leave undefined is told, not fatal."""
+    scores = []
+    for name in TASKS.get(task).metrics:
+        try:
+            scores.append(
+                METRICS.get(name).score(
+                    items, positive=positive, language=language, bootstrap=bootstrap
+                )
+            )
+        except (DataError, UsageError) as error:
+            note(f"Left out: {name}: {error}")
+    return scores
+
+
+def _written_language(rows: Sequence[Example]) -> str | None:
+    """The language of what a translation writes, where all rows agree."""
+    named = {row.fields.get("target_language", "") for row in rows}
+    return next(iter(named)) if len(named) == 1 and "" not in named else None
+
+
+def _check_fields(ready: Opened, row: Example) -> None:
+    missing = [name for name in ready.pack.template.fields if name not in row.fields]
+    if missing:
+        hints = {"language": "--language NAME", "target_language": "--target-language NAME"}
+        give = " and ".join(hints.get(name, f"--columns {name}=COLUMN") for name in missing)
+        raise DataError(
+            f"The pack's template asks for {', '.join(missing)}, which the data does not hold "
+            f"(it has {', '.join(sorted(row.fields))})",
+            do=f"Give {give}",
+        )
+
+
+def _signature(ready: Opened, **more: Any) -> str:
+    """All that was fixed, so that two runs with one signature are the same run."""
+    card = ready.card
+    parts: Mapping[str, Any] = {
+        "task": card.task,
+        "pack": card.integrity[:16],
+        "backbone": card.backbone.hash[:16],
+        "template": card.template,
+        "decoding": ",".join(f"{k}={v}" for k, v in sorted(card.decoding.items())),
+        "length": f"{card.source_length}/{card.target_length}",
+        "precision": ready.engine.precision,
+        **more,
+        "codeprompt": __version__,
+    }
+    return "|".join(f"{name}:{value}" for name, value in parts.items())
