@@ -1,0 +1,1 @@
+"""The recipe of the built-in backbone: corpus, tokenizer, pre-training, export."""
