@@ -1,0 +1,1 @@
+"""Speed against the libraries people use today: ratios within one run, never absolute promises."""
