@@ -2,8 +2,8 @@
 
 Arms: Hugging Face's `generate` (float32, bf16), our serving copies (float32, bf16, int8),
 CTranslate2 int8 and OpenVINO int8 where they are installed. All arms have the same weights, threads
-and tokens to make; the float32 arms must answer alike before anything is timed, and how far the
-others stray is printed beside their times.
+and tokens to make, each in a process of its own (see `Alone`), taking turns. The float32 arms must
+answer alike before anything is timed; how far the others stray is printed beside their times.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from typing import Any
 import torch
 
 from benchmarks.speed.measure import (
+    Alone,
     Outcome,
     interleave,
     medians,
-    own_peak,
-    peak_memory,
     ratio,
+    serve,
     signature,
     table,
+    timed,
 )
 from benchmarks.speed.shapes import checkpoint
 from codeprompt.backbones.base import Source
@@ -41,41 +42,57 @@ Arm = Callable[[Sequence[int], int], list[int]]
 
 
 def main(options: Namespace) -> Outcome | None:
-    """Run the benchmark; with `--alone` print one arm's peak memory."""
+    """Run the benchmark; with `--alone` be one arm of it."""
     torch.set_num_threads(options.threads)
     if options.alone:
-        run = build(options.alone, Path(options.checkpoint))
-        for beams in (1, 10):
-            run(source_ids(), beams)
-        print(own_peak())
+        run, ids = build(options.alone, Path(options.checkpoint)), source_ids()
+        serve(
+            lambda kind, beams: (
+                run(ids, beams) if kind == "answer" else timed(lambda: run(ids, beams))()
+            )
+        )
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint(options.shape, Path(folder) / "checkpoint")
+        path = checkpoint(options.shape, Path(folder) / "checkpoint", varied=True)
         return _compare(options, path)
 
 
 def _compare(options: Namespace, path: Path) -> Outcome:
     names = [a for a in options.arms or ARMS if _installed(a)]
-    arms = {name: build(name, path) for name in names}
-    ids = source_ids()
-    strayed = _agreement(arms, ids)
     divergences = {a: divergence(path, a.removeprefix("ours-")) for a in names if a in OURS[1:]}
+    more = ["--checkpoint", str(path), "--threads", str(options.threads)]
+    for name in names:  # once each, so that what engines prepare at their first start is there
+        first = Alone("generate", name, more)
+        first.ask("answer", 1)
+        first.close()
+    arms = {name: Alone("generate", name, more) for name in names}
+    strayed = _agreement(arms)
     found: dict[str, list[float]] = {}
     for beams in BEAMS:
-        runs = {f"{name} {_search(beams)}": _bind(arm, ids, beams) for name, arm in arms.items()}
-        found |= interleave(runs, options.rounds)
+        runs = {f"{name} {_search(beams)}": _time(arm, beams) for name, arm in arms.items()}
+        found |= interleave(runs, options.rounds, warm=2)
+    memory = {name: float(arm.ask("peak")) for name, arm in arms.items()}
+    for arm in arms.values():
+        arm.close()
+    return _report(options, names, found, memory, strayed, divergences)
+
+
+def _report(
+    options: Namespace,
+    names: Sequence[str],
+    found: dict[str, list[float]],
+    memory: dict[str, float],
+    strayed: dict[str, str],
+    divergences: dict[str, float],
+) -> Outcome:
     middle = medians(found)
-    memory = {}
-    if options.memory:
-        more = ["--checkpoint", str(path), "--threads", str(options.threads)]
-        memory = {name: peak_memory("generate", name, more) for name in names}
     rows = [
         [
             name,
             *[f"{middle[f'{name} {_search(b)}']:.0f}" for b in BEAMS],
             strayed[name],
             f"{divergences[name]:.1e}" if name in divergences else "",
-            f"{memory[name]:.0f}" if name in memory else "",
+            f"{memory[name]:.0f}",
         ]
         for name in names
     ]
@@ -90,9 +107,11 @@ def _compare(options: Namespace, path: Path) -> Outcome:
     told = signature(
         shape=options.shape, source=SOURCE, tokens=TOKENS, rounds=options.rounds, batch=1
     )
-    extra: dict[str, object] = {"agreement": strayed, "mean_kl": divergences}
-    if memory:
-        extra["peak_mb"] = {k: round(v) for k, v in memory.items()}
+    extra: dict[str, object] = {
+        "agreement": strayed,
+        "mean_kl": divergences,
+        "peak_mb": {k: round(v) for k, v in memory.items()},
+    }
     return Outcome("generate", ratios, middle, told, extra)
 
 
@@ -203,18 +222,18 @@ def _words(path: Path) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def _agreement(arms: dict[str, Arm], ids: Sequence[int]) -> dict[str, str]:
+def _agreement(arms: dict[str, Alone]) -> dict[str, str]:
     """How many of the greedy and of the beam answer's tokens are those of the float32 arms.
 
     The float32 arms must agree on all of them.
     """
     reference = next((a for a in ("hf-float32", "ours-float32") if a in arms), None)
     if reference is None:
-        return {name: "" for name in arms}
-    expected = [arms[reference](ids, beams) for beams in (1, 10)]
+        return dict.fromkeys(arms, "")
+    expected = [arms[reference].ask("answer", beams) for beams in (1, 10)]
     out = {}
     for name, arm in arms.items():
-        found = [arm(ids, beams) for beams in (1, 10)]
+        found = [arm.ask("answer", beams) for beams in (1, 10)]
         if name == "ours-float32" and found != expected:
             raise SystemExit("The float32 arms do not answer alike; nothing was timed.")
         same = [
@@ -252,5 +271,5 @@ def _search(beams: int) -> str:
     return "greedy" if beams == 1 else f"beam {beams}"
 
 
-def _bind(arm: Arm, ids: Sequence[int], beams: int) -> Callable[[], object]:
-    return lambda: arm(ids, beams)
+def _time(arm: Alone, beams: int) -> Callable[[], float]:
+    return lambda: float(arm.ask("time", beams))

@@ -1,4 +1,4 @@
-"""Rounds in turn, medians, ratios; peak memory of an arm in a process of its own."""
+"""Rounds in turn, medians, ratios; arms in processes of their own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+
+MARK = "@answer "
+"""Before every answer on the pipe: libraries print there too."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,21 @@ class Outcome:
         return json.dumps(rounded)
 
 
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """`run`, giving its milliseconds."""
+
+    def once() -> float:
+        started = time.perf_counter()
+        run()
+        return (time.perf_counter() - started) * 1e3
+
+    return once
+
+
 def interleave(
-    arms: Mapping[str, Callable[[], object]], rounds: int, warm: int = 1
+    arms: Mapping[str, Callable[[], float]], rounds: int, warm: int = 1
 ) -> dict[str, list[float]]:
-    """Milliseconds of each arm, every arm once a round, each round in another order."""
+    """Milliseconds that each arm gives, every arm once a round, each round in another order."""
     for _ in range(warm):
         for run in arms.values():
             run()
@@ -49,9 +64,7 @@ def interleave(
     for number in range(rounds):
         turn = number % len(names)
         for name in [*names[turn:], *names[:turn]]:
-            started = time.perf_counter()
-            arms[name]()
-            found[name].append((time.perf_counter() - started) * 1e3)
+            found[name].append(arms[name]())
         print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return found
@@ -70,13 +83,44 @@ def ratio(found: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
     return statistics.median(a / b for a, b in zip(found[slow], found[fast], strict=True))
 
 
-def peak_memory(name: str, arm: str, options: Sequence[str]) -> float:
-    """Peak resident MB (10^6 bytes) of a fresh process that loads one arm and runs it twice."""
-    command = [sys.executable, "-m", "benchmarks.speed", name, "--alone", arm, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"The arm '{arm}' failed alone:\n{done.stderr[-2000:]}")
-    return float(done.stdout.strip().splitlines()[-1])
+class Alone:
+    """One arm in a process of its own, asked over a pipe; it measures itself.
+
+    Engines disturb each other within one process: a second OpenMP user, for one, makes torch's
+    threads sleep between products, and halves its speed.
+    """
+
+    def __init__(self, name: str, arm: str, options: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "benchmarks.speed", name, "--alone", arm, *options]
+        self.arm = arm
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, *question: object) -> Any:
+        """The answer to one question, as `serve` in the other process gives it."""
+        pipe, answers = self.process.stdin, self.process.stdout
+        if pipe is None or answers is None or self.process.poll() is not None:
+            raise SystemExit(f"The arm '{self.arm}' has ended.")
+        pipe.write(json.dumps(question) + "\n")
+        pipe.flush()
+        for line in answers:
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
+        raise SystemExit(f"The arm '{self.arm}' failed; its error stands above.")
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def serve(answer: Callable[..., object]) -> None:
+    """Answer `Alone.ask` until the pipe closes; `peak` is known to every arm."""
+    for line in sys.stdin:
+        kind, *rest = json.loads(line)
+        found = own_peak() if kind == "peak" else answer(kind, *rest)
+        print(MARK + json.dumps(found), flush=True)
 
 
 def own_peak() -> float:

@@ -15,10 +15,11 @@ ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SHAPES = ("small", "base", "builtin", "roberta")
 
 
-def checkpoint(shape: str, folder: Path) -> Path:
+def checkpoint(shape: str, folder: Path, *, varied: bool = False) -> Path:
     """Write a checkpoint of that shape into `folder` (CodeT5-small, CodeT5-base, CodeBERT-base).
 
-    `builtin` is the package's own backbone, copied. Weights are Hugging Face's own random ones.
+    `builtin` is the package's own backbone, copied. Weights are Hugging Face's own random ones;
+    `varied` widens the T5 decoder's, which else says the same token twenty times.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if shape == "builtin":
@@ -37,9 +38,10 @@ def checkpoint(shape: str, folder: Path) -> Path:
     else:
         sizes = SMALL if shape == "small" else BASE
         model = transformers.T5ForConditionalGeneration(_t5(sizes))
-        with torch.no_grad():  # else a random decoder says the same token twenty times
-            for block in model.decoder.block:
-                block.layer[-1].DenseReluDense.wo.weight.mul_(30)
+        if varied:
+            with torch.no_grad():
+                for block in model.decoder.block:
+                    block.layer[-1].DenseReluDense.wo.weight.mul_(30)
         specials = T5_SPECIALS
     model.save_pretrained(folder)
     _tokenizer(folder, specials, model.config.vocab_size)

@@ -21,14 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.speed.measure import (
+    Alone,
     Outcome,
     interleave,
     medians,
-    own_peak,
-    peak_memory,
     ratio,
+    serve,
     signature,
     table,
+    timed,
 )
 from benchmarks.speed.shapes import checkpoint
 
@@ -69,9 +70,7 @@ def main(options: Namespace) -> Outcome | None:
     torch.set_num_threads(options.threads)
     if options.alone:
         arm = build(options.alone, options.shape, Path(options.checkpoint))
-        for _ in range(2):
-            arm.step()
-        print(own_peak())
+        serve(lambda kind: arm.step())
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoint(options.shape, Path(folder) / "checkpoint")
@@ -82,13 +81,17 @@ def _compare(options: Namespace, path: Path) -> Outcome:
     names = list(options.arms or ARMS)
     arms = {name: build(name, options.shape, path) for name in names}
     cosines = _alike(arms)
-    found = interleave({name: arm.step for name, arm in arms.items()}, options.rounds)
+    found = interleave({name: timed(arm.step) for name, arm in arms.items()}, options.rounds)
     middle = medians(found)
-    memory = {}
+    memory: dict[str, float] = {}
     if options.memory:
         more = ["--checkpoint", str(path), "--threads", str(options.threads)]
         more += ["--shape", options.shape]
-        memory = {name: peak_memory("train-step", name, more) for name in names}
+        for name in names:
+            alone = Alone("train-step", name, more)
+            for question in ("step", "step", "peak"):
+                memory[name] = alone.ask(question)
+            alone.close()
     rows = [
         [
             name,
