@@ -8,7 +8,7 @@ import os
 
 from benchmarks.speed.shapes import SHAPES
 
-NAMES = {"generate": "generate", "train-step": "train_step"}
+NAMES = {"generate": "generate", "precision": "precision", "train-step": "train_step"}
 
 
 def main() -> None:
@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument(
         "--arms", type=lambda text: text.split(","), help="Some of the arms, by comma."
     )
+    parser.add_argument("--data", help="Of `precision`: rows to answer.")
+    parser.add_argument("--pack", help="Of `precision`: in place of the hard prompt.")
+    parser.add_argument("--limit", dest="rows", type=int, default=500, help="Of `precision`.")
     parser.add_argument("--no-memory", dest="memory", action="store_false")
     parser.add_argument("--alone", help=argparse.SUPPRESS)  # one arm's peak memory, in a child
     parser.add_argument("--checkpoint", help=argparse.SUPPRESS)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from codeprompt import __version__
 from codeprompt.cli.output import note
-from codeprompt.errors import DataError, UsageError
-from codeprompt.registry import METRICS, TASKS
+from codeprompt.errors import DataError
+from codeprompt.registry import TASKS
 
 if TYPE_CHECKING:
     from codeprompt.cli.answering import Opened
@@ -33,11 +33,14 @@ def evaluate_rows(
     """Answer and score rows. Raises `DataError` where they lack what the template asks for."""
     from codeprompt.data.fingerprint import fingerprint
     from codeprompt.metrics.runs import Run, RunItem, run_score
+    from codeprompt.training.evaluate import task_scores, written_language
 
     _check_fields(ready, rows[0])
     items = _items(rows, predictions(ready, rows))
-    card, language = ready.card, _written_language(rows)
-    scores = _scores(card.task, items, card.positive, language, bootstrap)
+    card, language = ready.card, written_language(rows)
+    scores, left_out = task_scores(TASKS.get(card.task), rows, items, bootstrap=bootstrap)
+    for why in left_out:
+        note(f"Left out: {why}")
     data = fingerprint(rows)
     run = Run(
         task=card.task,
@@ -86,33 +89,6 @@ def _items(rows: Sequence[Example], found: Sequence[Prediction]) -> list[Item]:
         Item(prediction=p.text, references=(row.target,), score=p.score, id=name)
         for row, p, name in zip(rows, found, ids, strict=True)
     ]
-
-
-def _scores(
-    task: str,
-    items: Sequence[Item],
-    positive: str | None,
-    language: str | None,
-    bootstrap: int,
-) -> list[Score]:
-    """Every metric of the task; one that these rows leave undefined is told, not fatal."""
-    scores = []
-    for name in TASKS.get(task).metrics:
-        try:
-            scores.append(
-                METRICS.get(name).score(
-                    items, positive=positive, language=language, bootstrap=bootstrap
-                )
-            )
-        except (DataError, UsageError) as error:
-            note(f"Left out: {name}: {error}")
-    return scores
-
-
-def _written_language(rows: Sequence[Example]) -> str | None:
-    """The language of what a translation writes, where all rows agree."""
-    named = {row.fields.get("target_language", "") for row in rows}
-    return next(iter(named)) if len(named) == 1 and "" not in named else None
 
 
 def _check_fields(ready: Opened, row: Example) -> None:

@@ -70,17 +70,20 @@ def task_scores(
     task: Task, examples: Sequence[Example], items: Sequence[Item], *, bootstrap: int = 1000
 ) -> tuple[list[Score], list[str]]:
     """Every metric of the task with its interval; and why some of them are undefined here."""
-    written = {example.fields.get("target_language", "") for example in examples}
-    language = written.pop() if len(written) == 1 else ""
+    language = written_language(examples)
     scores, left_out = [], []
     for name in task.metrics:
         metric: Metric = METRICS.get(name)
         try:
             scores.append(
-                metric.score(
-                    items, positive=task.positive, language=language or None, bootstrap=bootstrap
-                )
+                metric.score(items, positive=task.positive, language=language, bootstrap=bootstrap)
             )
         except (DataError, UsageError) as error:  # one class only, or no language is known
             left_out.append(f"{name}: {error}")
     return scores, left_out
+
+
+def written_language(examples: Sequence[Example]) -> str | None:
+    """The language of what a translation writes, where all examples agree."""
+    named = {example.fields.get("target_language", "") for example in examples}
+    return next(iter(named)) if len(named) == 1 and "" not in named else None
