@@ -39,6 +39,25 @@ class Row:
     fields: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Rows that have passed the encoder. rendered: [B][M], see `Plan.mask_counts`."""
+
+    rendered: Sequence[Sequence[Rendered]]
+    source: Source
+    hidden: Tensor
+    injected: Injected
+
+    def select(self, rows: Sequence[int]) -> Encoded:
+        """Some rows; all of them cost nothing."""
+        if len(rows) == len(self.rendered):
+            return self
+        index = torch.tensor(list(rows), device=self.hidden.device)
+        some = [self.rendered[row] for row in rows]
+        source, injected = self.source.select(index), self.injected.select(index)
+        return Encoded(some, source, self.hidden[index], injected)
+
+
 @torch.inference_mode()
 def answer(
     model: Any,
@@ -53,17 +72,12 @@ def answer(
     if not rows:
         return []
     rendered = [prompts[row.prompt].plan.render(row.fields) for row in rows]
-    index = [row.prompt for row in rows]
-    injected = collate([p.injection for p in prompts], index)
-    pad = prompts[0].plan.tokenizer.pad_id
-    device = prompts[0].plan.backbone.device
-    source = to_source([r[0] for r in rendered], pad, device)
-    hidden = model.encode(source, injected)
+    encoded = encode(model, prompts, [row.prompt for row in rows], rendered)
     out: list[Prediction | None] = [None] * len(rows)
     for number, prompt in enumerate(prompts):
         mine = [i for i, row in enumerate(rows) if row.prompt == number]
         if mine and prompt.plan.kind == "classify":
-            found = _classify(model, prompt, mine, rendered, source, hidden, injected)
+            found = classified(model, prompt, encoded.select(mine))
             for i, prediction in zip(mine, found, strict=True):
                 out[i] = prediction
     groups: dict[Decoding, list[int]] = {}
@@ -71,12 +85,12 @@ def answer(
         if prompts[row.prompt].plan.kind == "generate":
             groups.setdefault(prompts[row.prompt].decoding, []).append(i)
     for decoding, mine in groups.items():
-        sub, states, some = _select(mine, len(rows), source, hidden, injected)
+        some = encoded.select(mine)
         tokenizer = prompts[0].plan.tokenizer
         found_ids = generate(
             model,
-            model.remember(states, sub, some),
-            some,
+            model.remember(some.hidden, some.source, some.injected),
+            some.injected,
             decoding,
             eos=tokenizer.eos_id,
             pad=tokenizer.pad_id,
@@ -84,41 +98,38 @@ def answer(
             should_stop=should_stop,
         )
         for i, hypotheses in zip(mine, found_ids, strict=True):
-            out[i] = _text(tokenizer, hypotheses[0])
+            out[i] = written(tokenizer, hypotheses[0])
     return [p for p in out if p is not None]
 
 
-def _text(tokenizer: Any, hypothesis: Hypothesis) -> Prediction:
+def encode(
+    model: Any,
+    prompts: Sequence[Prompt],
+    index: Sequence[int],
+    rendered: Sequence[Sequence[Rendered]],
+) -> Encoded:
+    """Rows of any prompts through the encoder together; index: each row's prompt in the list."""
+    plan = prompts[0].plan
+    injected = collate([p.injection for p in prompts], index)
+    source = to_source([row[0] for row in rendered], plan.tokenizer.pad_id, plan.backbone.device)
+    return Encoded(rendered, source, model.encode(source, injected), injected)
+
+
+def written(tokenizer: Any, hypothesis: Hypothesis) -> Prediction:
+    """A generated answer as text."""
     return Prediction(tokenizer.decode(hypothesis.ids).strip(), hypothesis.score)
 
 
-def _select(
-    mine: list[int], total: int, source: Source, hidden: Tensor, injected: Injected
-) -> tuple[Source, Tensor, Injected]:
-    if len(mine) == total:
-        return source, hidden, injected
-    index = torch.tensor(mine, device=hidden.device)
-    return source.select(index), hidden[index], injected.select(index)
-
-
-def _classify(
-    model: Any,
-    prompt: Prompt,
-    mine: list[int],
-    rendered: Sequence[Sequence[Rendered]],
-    source: Source,
-    hidden: Tensor,
-    injected: Injected,
-) -> list[Prediction]:
-    plan = prompt.plan
-    sub, states, some = _select(mine, len(rendered), source, hidden, injected)
-    own = [rendered[i] for i in mine]
-    sources, all_states = [sub], [states]
+def classified(model: Any, prompt: Prompt, encoded: Encoded) -> list[Prediction]:
+    """One prompt's rows: the likeliest label of each, and the probabilities of all."""
+    plan, injected = prompt.plan, encoded.injected
+    sources, states = [encoded.source], [encoded.hidden]
     for m in range(1, len(plan.mask_counts)):  # label words of other lengths: a cloze each
-        more = to_source([row[m] for row in own], plan.tokenizer.pad_id, states.device)
-        sources.append(more)
-        all_states.append(model.encode(more, some))
-    found = classify(model, plan, own, sources, all_states, some, prompt.injection.head)
+        pad, device = plan.tokenizer.pad_id, encoded.hidden.device
+        sources.append(to_source([row[m] for row in encoded.rendered], pad, device))
+        states.append(model.encode(sources[-1], injected))
+    head = prompt.injection.head
+    found = classify(model, plan, encoded.rendered, sources, states, injected, head)
     out = []
     for row in found.exp().tolist():
         probabilities = dict(zip(plan.labels, row, strict=True))

@@ -8,7 +8,9 @@ missing, malformed or too little ├── BackboneError           a checkpoint 
 another architecture or unsafe to read ├── PackError               a pack that is missing, cut,
 changed or made for another backbone ├── TrainingError           a run that cannot start, go on or
 be trusted └── EngineError             a request the engine cannot answer
-    └── QueueFullError      too many requests wait; `retry_after` says for how long to stay away
+    ├── QueueFullError      too many requests wait; `retry_after` says for how long to stay away
+    ├── DeadlineError       the answer cannot be there in time
+    └── StoppedError        whoever asked wants no answer any more
 """
 
 from __future__ import annotations
@@ -89,3 +91,20 @@ class QueueFullError(EngineError):
             do=f"Try again in {retry_after:.1f} s",
         )
         self.waiting, self.retry_after = waiting, retry_after
+
+
+class DeadlineError(EngineError):
+    """The answer cannot be there in time any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request's deadline passed before it was answered",
+            do="Allow more time, or ask again when the engine has less to do",
+        )
+
+
+class StoppedError(EngineError):
+    """Whoever asked wants no answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__("The request was stopped before it was answered")

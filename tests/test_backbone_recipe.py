@@ -12,9 +12,11 @@ from benchmarks.backbone import shards, tokenizer
 from benchmarks.backbone.corpus import Row, filter_rows, prose, read_rows
 from benchmarks.backbone.exclude import BLOCKED, Blocklist
 from benchmarks.backbone.fetch import PERMISSIVE, read_manifest
+from benchmarks.backbone.loss import loss_of
 from benchmarks.backbone.muon import Optimiser, orthogonalise
 from benchmarks.backbone.objectives import Objectives, Stage
-from benchmarks.backbone.train import PRESETS, factor, loss_of, new_model
+from benchmarks.backbone.presets import PRESETS, factor
+from benchmarks.backbone.shape import new_model
 from codeprompt.backbones.t5 import T5Config
 from codeprompt.files import write_text
 

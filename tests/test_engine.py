@@ -1,4 +1,4 @@
-"""The engine: many packs, mixed batches equal to each alone, the queue, cancelling, closing."""
+"""The engine: many packs, mixed batches equal to each alone, packs that come and go, closing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from hypothesis import strategies as st
 from codeprompt import engine as package
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
-from codeprompt.engine import Engine, Request
-from codeprompt.engine import engine as module
+from codeprompt.engine import Engine, Request, bulk
 from codeprompt.engine.batches import plan_batches
-from codeprompt.engine.waiting import Waiting
 from codeprompt.errors import (
     EngineError,
     PackError,
-    QueueFullError,
+    StoppedError,
     TemplateError,
     UnknownNameError,
 )
@@ -79,7 +77,7 @@ def test_a_mixed_batch_answers_as_each_alone(make: Callable[[Backbone], list[Pac
     """Tasks, methods, prompt lengths, heads and decodings in one batch change no answer."""
     backbone: Backbone = tiny_t5() if make is t5_packs else tiny_roberta()
     packs = make(backbone)
-    with Engine(backbone) as engine:
+    with Engine(backbone, precision="float32") as engine:
         names = [engine.load(pack) for pack in packs]
         requests = [Request(name, fields) for fields in FIELDS for name in names]
         requests = requests[::2] + requests[1::2]
@@ -89,7 +87,7 @@ def test_a_mixed_batch_answers_as_each_alone(make: Callable[[Backbone], list[Pac
             assert_same(together[place], engine.predict([request])[0])
         assert len({round(found.score, 6) for found in together.values()}) > len(packs)
     for pack in packs:  # alone in an engine of its own, too
-        with Engine(backbone) as engine:
+        with Engine(backbone, precision="float32") as engine:
             name = engine.load(pack)
             requests = [r for r in requests if r.pack in {p.card.name for p in packs}]
             for place, request in enumerate(requests):
@@ -101,7 +99,7 @@ def test_a_mixed_batch_answers_as_each_alone(make: Callable[[Backbone], list[Pac
 def busy() -> Iterator[tuple[Engine, list[str]]]:
     """An engine with a pack of every kind on T5."""
     backbone = tiny_t5()
-    with Engine(backbone) as engine:
+    with Engine(backbone, precision="float32") as engine:
         yield engine, [engine.load(pack) for pack in t5_packs(backbone)]
 
 
@@ -138,7 +136,7 @@ def test_a_pack_answers_alike_before_and_after_the_disk(
     task = "summarize" if family == "t5" else "defect"
     pack = pack_of(name, backbone, task)
     save(pack, tmp_path / "pack")
-    with Engine(backbone) as engine:
+    with Engine(backbone, precision="float32") as engine:
         names = [
             engine.load(pack, "memory"),
             engine.load(load_pack(tmp_path / "pack"), "loaded"),
@@ -165,7 +163,7 @@ def test_a_tuned_model_answers_beside_prompts() -> None:
     """Its own weights answer for it, the shared ones for the others, which they leave alone."""
     backbone = tiny_t5()
     soft, full = pack_of("soft", backbone, "summarize"), pack_of("full", backbone, "summarize")
-    with Engine(backbone) as engine:
+    with Engine(backbone, precision="float32") as engine:
         name = engine.load(soft)
         [before] = engine.predict([Request(name, FIELDS[0])])
         other = engine.load(full)
@@ -177,7 +175,7 @@ def test_a_tuned_model_answers_beside_prompts() -> None:
 
 def test_answers_stream_as_batches_finish() -> None:
     """The longest first; every index once."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         name = engine.load(pack_of("soft", engine.backbone, "summarize"))
         requests = [Request(name, FIELDS[i % 3]) for i in range(7)]
         order = [index for index, _ in engine.stream(requests, rows=2)]
@@ -187,7 +185,7 @@ def test_answers_stream_as_batches_finish() -> None:
 
 def test_a_request_may_bring_its_own_decoding() -> None:
     """In place of the pack's, for it alone."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         name = engine.load(pack_of("soft", engine.backbone, "summarize"))
         short = Request(name, FIELDS[0], Decoding(max_new_tokens=1))
         long = Request(name, FIELDS[0])
@@ -199,7 +197,7 @@ def test_a_request_may_bring_its_own_decoding() -> None:
 
 def test_packs_come_and_go() -> None:
     """A name that is not there is told with the nearest; loading again replaces."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         engine.load(pack_of("soft", engine.backbone, "summarize"), "summaries")
         with pytest.raises(UnknownNameError, match=r"'sumaries'.*Did you mean 'summaries'"):
             engine.predict([Request("sumaries", FIELDS[0])])
@@ -214,7 +212,7 @@ def test_packs_come_and_go() -> None:
 def test_queued_requests_are_answered_like_any_other() -> None:
     """From several threads at once, while others predict."""
     backbone = tiny_t5()
-    with Engine(backbone) as engine:
+    with Engine(backbone, precision="float32") as engine:
         names = [engine.load(pack) for pack in t5_packs(backbone)[:5]]
         requests = [Request(name, fields) for name in names for fields in FIELDS]
         expected = engine.predict(requests)
@@ -238,90 +236,17 @@ def test_queued_requests_are_answered_like_any_other() -> None:
 
 def test_a_request_that_fails_does_not_take_its_neighbours_along() -> None:
     """Queued together, only the one without its field gets the error."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         name = engine.load(pack_of("soft", engine.backbone, "summarize"))
         good = [Request(name, fields) for fields in FIELDS]
         bad = Request(name, {"language": "c"})
-        engine._busy.acquire()  # so that all four wait together
+        engine.scheduler.busy.acquire()  # so that all four wait together
         futures = [engine.submit(request) for request in (good[0], bad, *good[1:])]
-        engine._busy.release()
+        engine.scheduler.busy.release()
         with pytest.raises(TemplateError, match=r"asks for \{code\}"):
             futures[1].result()
         for future, request in zip((futures[0], *futures[2:]), good, strict=True):
             assert_same(future.result(), engine.predict([request])[0])
-
-
-class Gate:
-    """A function for the queue that answers once it is opened; it says when it was entered."""
-
-    def __init__(self) -> None:
-        self.entered, self.open = threading.Event(), threading.Event()
-        self.batches: list[list[int]] = []
-
-    def __call__(self, asked: list[int]) -> list[int]:
-        self.entered.set()
-        self.open.wait()
-        self.batches.append(asked)
-        if any(number < 0 for number in asked):
-            raise ValueError("below zero")
-        return [10 * number for number in asked]
-
-
-def test_a_full_queue_says_when_to_come_back() -> None:
-    """As long as what waits will take, by the pace that was measured."""
-    gate = Gate()
-    waiting = Waiting(gate, size=2, rows=4)
-    waiting.pace = 0.5
-    first = waiting.put(1)
-    gate.entered.wait()
-    others = [waiting.put(number) for number in (2, 3)]
-    with pytest.raises(QueueFullError, match=r"2 requests wait.*Try again in 1\.0 s") as error:
-        waiting.put(4)
-    assert error.value.retry_after == pytest.approx(1.0)
-    gate.open.set()
-    assert [f.result() for f in (first, *others)] == [10, 20, 30]
-    waiting.close()
-    assert gate.batches == [[1], [2, 3]]
-
-
-def test_closing_answers_what_waits() -> None:
-    """Nothing that was taken is lost, and nothing more is taken."""
-    gate = Gate()
-    waiting = Waiting(gate, size=9, rows=2)
-    futures = [waiting.put(number) for number in range(5)]
-    gate.entered.wait()
-    gate.open.set()
-    waiting.close()
-    assert [future.result(timeout=0) for future in futures] == [0, 10, 20, 30, 40]
-    with pytest.raises(EngineError, match="is closed"):
-        waiting.put(1)
-    waiting.close()
-
-
-def test_a_failing_batch_is_halved() -> None:
-    """Two of eight fail; the six others are answered."""
-    gate = Gate()
-    gate.open.set()
-    waiting = Waiting(gate, size=9, rows=8)
-    with waiting._change:  # so that all wait together
-        futures = [waiting.put(number) for number in (1, 2, -3, 4, 5, 6, 7, -8)]
-    waiting.close()
-    failed = [future for future in futures if future.exception() is not None]
-    assert failed == [futures[2], futures[7]]
-    assert futures[5].result() == 60
-
-
-def test_a_future_that_was_cancelled_is_not_answered() -> None:
-    """Where it still waited."""
-    gate = Gate()
-    waiting = Waiting(gate, size=9, rows=1)
-    first, second = waiting.put(1), waiting.put(2)
-    gate.entered.wait()
-    assert second.cancel()
-    gate.open.set()
-    waiting.close()
-    assert first.result() == 10
-    assert gate.batches == [[1]]
 
 
 def test_a_closed_engine_answers_nothing() -> None:
@@ -340,7 +265,7 @@ def test_a_closed_engine_answers_nothing() -> None:
 
 def test_a_request_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a batch or between two tokens; half an answer is never given."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         name = engine.load(pack_of("soft", engine.backbone, "summarize"))
         requests = [Request(name, fields) for fields in FIELDS]
         asked: list[int] = []
@@ -349,39 +274,24 @@ def test_a_request_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
             asked.append(1)
             return len(asked) > 3
 
-        with pytest.raises(EngineError, match="was stopped"):
+        with pytest.raises(StoppedError, match="was stopped"):
             engine.predict(requests, should_stop=later)
-        assert len(asked) == 3 + len(FIELDS)  # three steps, then everyone wanted to stop
-        monkeypatch.setattr(module, "answer", lambda *a, **k: pytest.fail("it was answered"))
+        assert len(asked) == 4  # before the batch and before each step
+        monkeypatch.setattr(bulk, "answer", lambda *a, **k: pytest.fail("it was answered"))
         assert list(engine.stream(requests, should_stop=lambda: True)) == []
-
-
-def test_a_stopped_request_leaves_its_neighbours_their_answers() -> None:
-    """In one batch of the queue, generation goes on while anybody wants it."""
-    with Engine(tiny_t5()) as engine:
-        name = engine.load(pack_of("soft", engine.backbone, "summarize"))
-        engine._busy.acquire()
-        stopped = engine.submit(Request(name, FIELDS[0]), should_stop=lambda: True)
-        wanted = engine.submit(Request(name, FIELDS[0]))
-        alone = engine.submit(Request(name, FIELDS[0]), should_stop=lambda: True)
-        engine._busy.release()
-        assert_same(wanted.result(), engine.predict([Request(name, FIELDS[0])])[0])
-        for future in (stopped, alone):  # answered along with it, or told that it was stopped
-            error = future.exception()
-            assert error is None or "was stopped" in str(error)
 
 
 def test_replacing_a_pack_changes_nothing_for_what_waits() -> None:
     """A request is bound to the pack it was asked of."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         soft = pack_of("soft", engine.backbone, "summarize")
         engine.load(soft, "p")
         [expected] = engine.predict([Request("p", FIELDS[0])])
         stream = engine.stream([Request("p", FIELDS[0])])
-        engine._busy.acquire()
+        engine.scheduler.busy.acquire()
         future = engine.submit(Request("p", FIELDS[0]))
         engine.load(pack_of("hard", engine.backbone, "defect"), "p")
-        engine._busy.release()
+        engine.scheduler.busy.release()
         assert_same(future.result(), expected)
         assert_same(dict(stream)[0], expected)
 
@@ -430,7 +340,7 @@ def test_neighbours_change_little_in_any_number_format(
 
 def test_prompts_of_one_batch_may_share_a_name_and_differ_in_decoding() -> None:
     """Greedy and beam search over the same prompt, side by side."""
-    with Engine(tiny_t5()) as engine:
+    with Engine(tiny_t5(), precision="float32") as engine:
         pack = pack_of("prefix", engine.backbone, "summarize")
         name = engine.load(pack)
         requests = [Request(name, FIELDS[0], d) for d in (BEAM, None, BEAM)]

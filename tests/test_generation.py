@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from codeprompt.backbones.base import Source
-from codeprompt.backbones.beams import _exhausted
+from codeprompt.backbones.beams import Beams
 from codeprompt.backbones.decoding import Decoding
+from codeprompt.backbones.generation import make_search
 from codeprompt.backbones.processors import Processor, warp
+from codeprompt.backbones.search import Ask, Tokens
 from tests.generating import EOS, PAD, START, answer, pair, sources
 
 
@@ -147,7 +149,12 @@ def test_rows_are_left_as_hugging_face_leaves_them(early: Any, penalty: float) -
             early_stopping=early,
             length_penalty=penalty,
         )
-        left = _exhausted(decoding, running[:, 0], finished[:, -1], length)
+        search = make_search(decoding, Tokens(EOS, PAD, START), torch.device("cpu"))
+        assert isinstance(search, Beams)
+        search.add([Ask(decoding)] * 64)
+        search.running, search.finished.scores = running, finished
+        search.age = torch.full_like(search.age, length)
+        left = search.exhausted()
         assert left.tolist() == (~go_on[:, 0]).tolist()
         decided.update(left.tolist())
     assert decided == {True, False}

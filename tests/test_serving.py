@@ -16,6 +16,7 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import generate
 from codeprompt.backbones.serving import ServingT5, prepare, store
 from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kernel, quantise, works
+from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
 from codeprompt.inject import NOTHING, Branch, Columns, Injected, Injection, LowRank, collate
@@ -391,6 +392,7 @@ def test_recorded_steps_are_the_steps(precision: Any) -> None:
     lowered = [backbone.lower(p) for p in every_prompt(backbone)]
     source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
     quick, plain = prepare(backbone, precision), prepare(backbone, precision, trace=False)
+    quick.traces = Traces(patience=1, background=False)
     with torch.inference_mode():
         for beams, steps in ((1, 3), (3, 6)):
             found = walk(quick, source, injected, beams, steps)
@@ -401,9 +403,29 @@ def test_recorded_steps_are_the_steps(precision: Any) -> None:
                 found = walk(quick, part, one, beams, steps)
                 expected = walk(plain, part, one, beams, steps)
                 torch.testing.assert_close(found, expected, atol=0, rtol=0)
-    assert len(quick.recorded) == 3  # everything mixed, columns alone, columns with changes
-    assert all(quick.recorded.values())
-    assert not plain.recorded
+    made = quick.traces.made
+    assert len(made) == 3  # everything mixed, columns alone, columns with changes
+    assert all(made.values())
+    assert plain.traces is None
+
+
+def test_recordings_are_made_beside_the_steps_and_kept_in_number() -> None:
+    """Steps go on meanwhile; the kind that was used longest ago is let go."""
+    backbone = t5.pair()[1]
+    copy = prepare(backbone, "float32")
+    copy.traces = traces = Traces(patience=2, kept=1)
+    source, lora = t5.sources(), backbone.lower(every_prompt(backbone)[4])
+    with torch.inference_mode():
+        expected = walk(copy, source, NOTHING, 2, 1)
+        assert not traces.made
+        for prompt in (NOTHING, collate([lora])):
+            walk(copy, source, prompt, 2, 3)
+            traces.wait()
+            (kind,) = traces.made
+            assert bool(kind[1]) == bool(prompt.deltas)
+        found = walk(copy, source, NOTHING, 2, 1)
+        traces.wait()
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
 def test_steps_go_on_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,10 +439,12 @@ def test_steps_go_on_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(torch.jit, "trace", broken)
     copy = prepare(backbone, "float32")
+    copy.traces = Traces(patience=1)
     source = t5.sources()
     with torch.no_grad():
         for _ in range(2):
             found = walk(copy, source, NOTHING, 2, 3)
+            copy.traces.wait()
         expected = walk(backbone, source, NOTHING, 2, 3)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert len(calls) == 1

@@ -448,3 +448,11 @@ def test_an_untrained_pack_needs_no_shots(ask: Ask) -> None:
     prior = result.pack.card.prior
     assert prior is not None
     assert sum(torch.tensor(prior).exp().tolist()) == pytest.approx(1.0)
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -> None:
+    """No hidden folder stays beside where the pack would have been."""
+    request = ask()
+    with pytest.raises(ValueError, match="broken"), checkpoint_folder(request):
+        raise ValueError("broken")
+    assert not (request.out.parent / ".pack.tuning").exists()

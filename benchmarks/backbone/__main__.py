@@ -1,4 +1,4 @@
-"""`python -m benchmarks.backbone corpus|tokenize|train|export`: the recipe, step by step."""
+"""`python -m benchmarks.backbone COMMAND`: the recipe, step by step."""
 
 from __future__ import annotations
 
@@ -21,13 +21,45 @@ def main() -> None:
 
 @main.command()
 @click.option("--out", type=FOLDER, required=True, help="Downloads, harvest and corpus.jsonl.")
-@click.option("--exclude", type=FOLDER, help="Data that must stay out of the training text.")
+@click.option("--exclude", type=FOLDER, help="Test data to keep out; else the committed hashes.")
 @click.option("--jobs", default=2, show_default=True)
 def corpus(out: Path, exclude: Path | None, jobs: int) -> None:
     """Fetch the manifest's packages and harvest their functions."""
     from benchmarks.backbone.corpus import build
 
     click.echo(json.dumps(build(out, exclude, jobs=jobs), indent=1))
+
+
+@main.command()
+@click.option("--data", type=FOLDER, required=True, help="The test data to keep out.")
+@click.option("--out", type=click.Path(path_type=Path), help="Else beside this file.")
+def block(data: Path, out: Path | None) -> None:
+    """Write the hashes by which test data is known without being there."""
+    from benchmarks.backbone.blocklist import PATH, Sketches
+    from benchmarks.backbone.exclude import texts_of
+
+    found = Sketches.of(texts_of(data))
+    found.save(out or PATH)
+    click.echo(json.dumps({"functions": len(found.marks), "file": str(out or PATH)}))
+
+
+@main.command()
+@click.option("--out", type=FOLDER, required=True, help="Where `corpus` downloads.")
+@click.option("--count", is_flag=True, help="Count what the corpus holds of unfit files: minutes.")
+def licences(out: Path, count: bool) -> None:
+    """Check the manifest's Debian licences against the packages' copyright files."""
+    from benchmarks.backbone.fetch import read_manifest
+    from benchmarks.backbone.licences import check, read_after_all, write
+
+    packages = read_manifest()
+    found = check(packages, out / "downloads")
+    write(found)
+    for one in found:
+        parts = "; ".join(f"{s.licence}: {' '.join(s.globs)}" for s in one.unfit)
+        click.echo(f"{one.package}\t{one.form}\t{one.main}\t{parts[:300]}")
+    if count:
+        left = read_after_all(packages, out / "downloads", out / "corpus.jsonl")
+        click.echo(json.dumps({"functions from unfit files": left.total(), **left}))
 
 
 @main.command()
@@ -40,36 +72,73 @@ def pin(out: Path) -> None:
 
 
 @main.command()
-@click.option("--corpus", "source", type=FOLDER, required=True, help="What `corpus` wrote.")
+@click.option("--corpus", "source", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--size", default=16_000, show_default=True, help="Vocabulary, special tokens too.")
-def tokenize(source: Path, out: Path, size: int) -> None:
-    """Learn the tokenizer and write the shards."""
+@click.option("--tokenizer", "known", type=FOLDER, help="Take this one over: for `train --from`.")
+def tokenize(source: Path, out: Path, size: int, known: Path | None) -> None:
+    """Learn the tokenizer and write the shards of what `corpus` or `pack` wrote."""
+    import shutil
+
     from benchmarks.backbone import shards, tokenizer
     from benchmarks.backbone.corpus import read_rows
 
-    path = source / "corpus.jsonl"
-    every = 8  # an eighth of the text, some 100 MB, fixes the merges
-    rows = (shards.parts(row) for n, row in enumerate(read_rows(path)) if n % every == 0)
-    tokenizer.train(tokenizer.texts((r[0], r[1], r[3]) for r in rows), out, size)
+    path = source / "corpus.jsonl" if source.is_dir() else source
+    out.mkdir(parents=True, exist_ok=True)
+    if known is not None:
+        for name in tokenizer.FILES:
+            shutil.copy(known / name, out / name)
+    else:
+        every = 8  # an eighth of the text, some 100 MB, fixes the merges
+        rows = (shards.parts(row) for n, row in enumerate(read_rows(path)) if n % every == 0)
+        tokenizer.train(tokenizer.texts((r[0], r[1], r[3]) for r in rows), out, size)
     click.echo(json.dumps(shards.write_shards(path, out, out), indent=1))
 
 
 @main.command()
-@click.option("--preset", default="cpu", show_default=True, type=click.Choice(["cpu"]))
+@click.option("--corpus", "source", type=FOLDER, required=True, help="What `corpus` wrote.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .jsonl.xz file.")
+@click.option("--limit", default=60_000_000, show_default=True, help="Bytes.")
+def pack(source: Path, out: Path, limit: int) -> None:
+    """Pack the corpus into one small file, for a machine that can be given little."""
+    from benchmarks.backbone.pack import pack as write
+
+    click.echo(json.dumps(write(source / "corpus.jsonl", out, limit)))
+
+
+@main.command()
+@click.option("--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "gpu"]))
+@click.option("--family", default="t5", show_default=True, type=click.Choice(["t5", "encoder"]))
 @click.option("--data", type=FOLDER, required=True, help="What `tokenize` wrote.")
 @click.option("--out", type=FOLDER, required=True)
+@click.option("--from", "start", type=FOLDER, help="Weights to start from: a run or a backbone.")
 @click.option("--minutes", type=float, help="All the time the run may take; resuming goes on.")
+@click.option("--segment", type=float, help="Stop after so many minutes, to be resumed.")
 @click.option("--hidden-rate", type=float)
 @click.option("--other-rate", type=float)
 @click.option("--threads", type=int)
-@click.option("--resume", is_flag=True)
-def train(preset: str, data: Path, out: Path, resume: bool, **changes: float | None) -> None:
+@click.option(
+    "--resume", is_flag=True, help="Go on from the newest checkpoint, where there is one."
+)
+def train(
+    preset: str,
+    family: str,
+    data: Path,
+    out: Path,
+    start: Path | None,
+    segment: float | None,
+    resume: bool,
+    **changes: float | None,
+) -> None:
     """Pre-train until the minutes are used up."""
-    from benchmarks.backbone.train import PRESETS, Run
+    from benchmarks.backbone.presets import FAMILIES, continued
+    from benchmarks.backbone.train import Run
 
     given = {key: value for key, value in changes.items() if value is not None}
-    Run(replace(PRESETS[preset], **given), data, out, resume).go()  # type: ignore[arg-type]
+    chosen = replace(FAMILIES[family][preset], **given)  # type: ignore[arg-type]
+    run = Run(continued(chosen) if start else chosen, data, out, resume, start)
+    done = run.go(segment)
+    click.echo(json.dumps({"done": done, "minutes": round(run.elapsed / 60, 2)}))
 
 
 @main.command()
@@ -80,6 +149,49 @@ def export(source: Path, out: Path) -> None:
     from benchmarks.backbone.export import export as write
 
     click.echo(json.dumps(write(source, out), indent=1))
+
+
+@main.command()
+@click.option("--backbone", default="builtin", show_default=True)
+@click.option("--data", type=FOLDER, required=True, help="The folder with csn_python and the rest.")
+@click.option("--split", default="valid", show_default=True, type=click.Choice(["valid", "test"]))
+@click.option("--corpus", type=FOLDER, help="What `corpus` wrote: for the nearest neighbour.")
+@click.option("--rows", default=0, show_default=True, help="So many fixed rows; 0 for all.")
+@click.option("--out", type=click.Path(path_type=Path), help="The results file.")
+@click.option("--threads", default=1, show_default=True)
+def score(
+    backbone: str,
+    data: Path,
+    split: str,
+    corpus: Path | None,
+    rows: int,
+    out: Path | None,
+    threads: int,
+) -> None:
+    """Score a backbone by its hard prompt, beside what needs no backbone."""
+    import torch
+
+    from benchmarks.backbone import score as scoring
+
+    torch.set_num_threads(threads)
+    pairs = corpus / "corpus.jsonl" if corpus else None
+    kept = scoring.score(backbone, data, split, pairs, rows, out)
+    click.echo(scoring.table(kept), err=True)
+    click.echo(json.dumps({k: kept[k] for k in ("split", "count", "summaries")}))
+
+
+@main.command()
+@click.option("--backbone", required=True, help="A backbone in its folder: builtin-N or a path.")
+def card(backbone: str) -> None:
+    """Put the scores that `score` stored for these weights on their card."""
+    from benchmarks.backbone.card import add_scores
+    from benchmarks.backbone.score import RESULTS, exact_name
+    from codeprompt.backbones.checkpoint import resolve
+
+    results = [RESULTS / f"backbone-{split}.json" for split in ("valid", "test")]
+    title = f"{exact_name(backbone)}, hard prompt"
+    made = add_scores(resolve(backbone, allow_hub=False), results, title)
+    click.echo(json.dumps(made["scores"], indent=1))
 
 
 if __name__ == "__main__":

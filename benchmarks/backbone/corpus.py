@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.backbone.blocklist import Sketches
 from benchmarks.backbone.exclude import BLOCKED, Blocklist, fingerprint, texts_of
 from benchmarks.backbone.fetch import Package, fetch_all, members, read_manifest
+from benchmarks.backbone.licences import is_unfit
 from codeprompt.errors import DataError
 from codeprompt.files import atomic_path, write_text
 
@@ -80,7 +83,7 @@ def harvest(package: Package, archive: Path) -> list[Row]:
     rows: list[Row] = []
     for language in wanted:
         for path, text in members(package, archive, SUFFIXES[language]):
-            if SKIPPED_PATHS.search(path) or BLOCKED.search(path):
+            if SKIPPED_PATHS.search(path) or BLOCKED.search(path) or is_unfit(package, path):
                 continue
             try:
                 found = functions(text, language)
@@ -108,8 +111,9 @@ def _harvest_file(job: tuple[Package, Path, Path]) -> str:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of one harvested or finished file."""
-    with path.open(encoding="utf-8") as handle:
+    """The rows of one harvested, finished or packed file."""
+    opener = lzma.open if path.suffix == ".xz" else open
+    with opener(path, "rt", encoding="utf-8") as handle:
         for line in handle:
             if line.strip():
                 yield Row(*json.loads(line))
@@ -134,7 +138,7 @@ def build(
     return report
 
 
-_BLOCKED: list[Blocklist] = []  # inherited by the worker processes
+_BLOCKED: list[Blocklist | Sketches] = []  # inherited by the worker processes
 
 
 def _reasons(path: Path) -> list[str]:
@@ -145,7 +149,8 @@ def filter_rows(
     files: list[Path], target: Path, exclude: Path | None, jobs: int = 2
 ) -> dict[str, object]:
     """Drop duplicates and test data; returns what was kept and dropped, per language."""
-    blocked = Blocklist(texts_of(exclude) if exclude else ())
+    # The committed hashes stand in where the test data itself is not at hand.
+    blocked = Blocklist(texts_of(exclude)) if exclude else Sketches.load()
     _BLOCKED[:] = [blocked]
     with ProcessPoolExecutor(jobs, get_context("fork")) as pool:
         verdicts = list(pool.map(_reasons, files))
@@ -178,7 +183,7 @@ def filter_rows(
                 documented[row.language] += bool(summary)
                 row_out = [row.language, row.name, row.code, summary, row.package]
                 handle.write(json.dumps(row_out) + "\n")
-    exact = sum(fingerprint(row.code) in blocked.exact for row in read_rows(target))
+    exact = sum(blocked.holds(row.code) for row in read_rows(target))
     return {
         "functions": dict(kept),
         "documented": dict(documented),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from benchmarks.backbone.loss import loss_of
 from benchmarks.backbone.objectives import Objectives, Stage, collate
 from benchmarks.backbone.shards import Shard
 from benchmarks.backbone.tokenizer import END, PAD
@@ -37,8 +38,6 @@ def held_out(
     model: T5, tokenizer: Tokenizer, held: Shard, rows: int = 192, generated: int = 96
 ) -> dict[str, Any]:
     """Loss over `rows` Python and Java functions of held-out packages, BLEU over `generated`."""
-    from benchmarks.backbone.train import loss_of
-
     model.eval()
     objectives = Objectives(held, tokenizer, seed=7)
     rng = np.random.default_rng(7)
@@ -56,6 +55,7 @@ def held_out(
         sum(sentence_bleu(c, [r]) for r in references) / len(references) for c in CONSTANTS
     )
     bleu = sum(sentence_bleu(t, [r]) for t, r in zip(texts, references, strict=True)) / len(texts)
+    model.train()
     return {
         "held loss": sum(losses) / len(losses),
         "bleu": 100 * bleu,
@@ -74,7 +74,7 @@ def summaries(
     for at in range(0, len(sources), 32):
         group = [(source, np.array([END])) for source in sources[at : at + 32]]
         batch = collate(group)
-        source = Source(batch.source, batch.mask)
+        source = Source(batch.source.to(model.device), batch.mask.to(model.device))
         memory = model.remember(model.encode(source), source)
         decoding = Decoding(beams=1, max_new_tokens=steps)
         answers = generate(model, memory, NOTHING, decoding, eos=END, pad=PAD, start=PAD)

@@ -8,14 +8,19 @@ is then compared in full.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import lzma
 import math
 import re
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 WIDTH = 5
 THRESHOLD = 0.7
@@ -39,14 +44,27 @@ def fingerprint(text: str) -> bytes:
     return hashlib.blake2b(SPACE.sub("", text).encode(), digest_size=16).digest()
 
 
+@functools.lru_cache(1 << 16)
+def _token(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def hashes_of(text: str) -> NDArray[np.uint32]:
+    """Hashes of the 5-token shingles, the same on every machine; of all where there are fewer."""
+    tokens = np.array([_token(token) for token in TOKEN.findall(text)], np.uint64)
+    width = min(WIDTH, len(tokens))
+    if not width:
+        return np.zeros(0, np.uint32)
+    mixed = np.zeros(len(tokens) - width + 1, np.uint64)
+    for at in range(width):
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + tokens[at : at + len(mixed)]
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (mixed >> np.uint64(32)).astype(np.uint32)
+
+
 def shingles(text: str) -> frozenset[int]:
-    """Hashes of the 5-token shingles; the whole text where it is shorter."""
-    tokens = TOKEN.findall(text)
-    if len(tokens) < WIDTH:
-        return frozenset({hash(tuple(tokens))}) if tokens else frozenset()
-    return frozenset(
-        hash(group) for group in zip(*(tokens[i:] for i in range(WIDTH)), strict=False)
-    )
+    """Hashes of the 5-token shingles; of the whole text where it is shorter."""
+    return frozenset(hashes_of(text).tolist())
 
 
 class Blocklist:
@@ -68,9 +86,13 @@ class Blocklist:
             for gram in self._prefix(grams):
                 self.prefixes[gram].append(index)
 
+    def holds(self, code: str) -> bool:
+        """Whether the very text is in the list, white space aside."""
+        return fingerprint(code) in self.exact
+
     def reason(self, code: str) -> str:
         """`exact`, `near`, or nothing where the code may be used."""
-        if fingerprint(code) in self.exact:
+        if self.holds(code):
             return "exact"
         grams = shingles(code)
         candidates = {i for gram in self._prefix(grams) for i in self.prefixes.get(gram, ())}

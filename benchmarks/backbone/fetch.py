@@ -158,7 +158,8 @@ def _pypi(package: Package, scratch: Path, _folder: Path) -> None:
     _call(["pip", "download", "-q", "--no-deps", *wheels, "-d", ".", pinned], scratch)
 
 
-def _debian(package: Package, scratch: Path, folder: Path) -> None:
+def _apt(scratch: Path, folder: Path) -> dict[str, str]:
+    """The environment of an apt with its own state below `folder`, made where there is none."""
     state = folder / "apt"
     conf = state / "apt.conf"
     if not conf.is_file():
@@ -172,11 +173,20 @@ def _debian(package: Package, scratch: Path, folder: Path) -> None:
             f'Dir::Cache "{state.resolve()}/cache";\nAPT::Sandbox::User "root";\n'
         )
         _call(["apt-get", "update", "-q"], scratch, {"APT_CONFIG": str(conf.resolve())})
-    _call(
-        ["apt-get", "source", "--download-only", "-q", package.name],
-        scratch,
-        {"APT_CONFIG": str(conf.resolve())},
-    )
+    return {"APT_CONFIG": str(conf.resolve())}
+
+
+def _debian(package: Package, scratch: Path, folder: Path) -> None:
+    command = ["apt-get", "source", "--download-only", "-q", package.name]
+    _call(command, scratch, _apt(scratch, folder))
+
+
+def debian_file(package: Package, scratch: Path, folder: Path) -> Path | None:
+    """The `debian.tar.*` or `diff.gz` of a source package, fetched into `scratch`."""
+    command = ["apt-get", "source", "--download-only", "--diff-only", "-q", package.name]
+    _call(command, scratch, _apt(scratch, folder))
+    found = [*scratch.glob("*.debian.tar.*"), *scratch.glob("*.diff.gz")]
+    return found[0] if found else None
 
 
 def _npm(package: Package, scratch: Path, _folder: Path) -> None:

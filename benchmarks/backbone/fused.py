@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeprompt.backbones.t5 import T5
 from codeprompt.inject import Injected, Site
 
 
@@ -38,8 +37,8 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return made
 
 
-def fuse(model: T5) -> None:
-    """Let the model's norms run compiled; its parameters stay as they are."""
+def fuse(model: nn.Module) -> None:
+    """Let a T5's norms run compiled; its parameters stay as they are."""
     for module in model.modules():
         if hasattr(module, "epsilon"):
             module.forward = functools.partial(_forward, module)

@@ -10,6 +10,7 @@ Where we differ: T5 has no 1/sqrt(h) in its attention, so queries and keys take 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 # At 0.25 and 1 attention was one-hot after 600 steps (logits of deviation 7), and learning stood.
 SLOWER = {"q.weight": 0.1, "k.weight": 0.5}
+TABLES = re.compile("shared|embeddings|bias")  # looked up, not multiplied: AdamW's
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
@@ -59,7 +61,7 @@ class Optimiser:
         self.second: dict[str, Tensor] = {}
         self.groups: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
         for name, parameter in self.parameters.items():
-            if parameter.ndim == 2 and "shared" not in name and "bias" not in name:
+            if parameter.ndim == 2 and not TABLES.search(name):
                 self.groups[tuple(parameter.shape)].append(name)
             else:
                 self.second[name] = torch.zeros_like(self.masters[name])
@@ -131,3 +133,10 @@ class Optimiser:
                 self.second[name].copy_(state[f"second.{name}"])
             parameter.copy_(self.masters[name])
         self.steps = int(state["steps"])
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin anew from the weights of an earlier run."""
+        for name, parameter in self.parameters.items():
+            self.masters[name].copy_(weights[name])
+            parameter.copy_(self.masters[name])

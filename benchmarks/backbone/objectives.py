@@ -5,9 +5,15 @@ summarize   `Summarize python: <code>` -> the summary; the product's own hard te
 name        `Name python: <code, its name masked or not>` -> the name's words (Wang et al. 2021,
             CodeT5's identifier objective as text): what a body does, in the words that summaries
             use, and where the name is left in, where to look for them
+write       `Write python: <summary>` -> the code's first tokens (Wang et al. 2021, section 3.2.2,
+            CodeT5's second direction): many target tokens for a short source
+words       every place of some identifiers hidden behind one sentinel each -> their words (CodeT5's
+            masked identifier prediction)
 spans       15% of the code's tokens in spans of 3 -> the spans (Raffel et al. 2020, section 3.3)
 continue    `Continue python: <first part>` -> the next tokens (prefix language model), which frozen
             soft prompts need (Lester et al. 2021, section 3.3)
+
+CodeT5's third objective, identifier tagging, labels the encoder's positions: `encoder.py` has it.
 
 Short inputs first: `Stage` bounds the source, so that copying names into summaries is learned while
 steps are cheap. `budget` bounds a batch: rows times (source + 2 target) tokens.
@@ -24,11 +30,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from benchmarks.backbone.identifiers import SPACE, Identifiers
 from benchmarks.backbone.shards import Shard
 from benchmarks.backbone.tokenizer import END, PAD, START
 
 Ids = NDArray[np.int64]
 SPAN_RATE, SPAN_LENGTH = 0.15, 3
+WRITTEN = 48  # how much of a function is written from its summary
 POOL = 60  # batches drawn together, sorted by length, then shuffled
 
 
@@ -45,8 +53,10 @@ class Stage:
     budget: int
     summarize: float
     name: float
-    spans: float
-    carry_on: float
+    spans: float = 0.0
+    carry_on: float = 0.0
+    write: float = 0.0
+    words: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,13 @@ class Objectives:
         self.vocabulary = tokenizer.get_vocab_size()
         self.prompt = {
             verb: [self._prompt(tokenizer, verb, name) for name in shard.languages]
-            for verb in ("Summarize", "Name", "Continue")
+            for verb in ("Summarize", "Name", "Continue", "Write")
         }
+        self.identifiers = Identifiers(tokenizer)
+        # A summary stands without a space where it is a target, and after one in an instruction.
+        spaced = ((SPACE + word, i) for i, word in enumerate(self.identifiers.words))
+        known = tokenizer.get_vocab()
+        self.spaced = np.array([known.get(word, i) for word, i in spaced])
         summary, name = shard.lengths("summary"), shard.lengths("name")
         self.documented = np.flatnonzero(summary > 0)
         self.named = np.flatnonzero(name > 0)
@@ -90,17 +105,20 @@ class Objectives:
         rng = np.random.default_rng([self.seed, self.pools])
         self.pools += 1
         count = stage.budget * POOL // (stage.source + 32)
-        shares = np.array([stage.summarize, stage.name, stage.spans, stage.carry_on])
-        counts = np.floor(count * shares / shares.sum()).astype(int)
+        kinds = (
+            (stage.summarize, "documented", self.summary_pair),
+            (stage.name, "named", self._name),
+            (stage.spans, "everything", self._spans),
+            (stage.carry_on, "everything", self._carry_on),
+            (stage.write, "documented", self._write),
+            (stage.words, "everything", self._words),
+        )
+        total = sum(share for share, _, _ in kinds)
         pairs: list[tuple[Ids, Ids]] = []
-        pairs += [
-            self.summary_pair(row, stage, rng) for row in self._draw("documented", counts[0], rng)
-        ]
-        pairs += [self._name(row, stage, rng) for row in self._draw("named", counts[1], rng)]
-        pairs += [self._spans(row, stage, rng) for row in self._draw("everything", counts[2], rng)]
-        pairs += [
-            self._carry_on(row, stage, rng) for row in self._draw("everything", counts[3], rng)
-        ]
+        for share, rows, make in kinds:
+            pairs += [
+                make(row, stage, rng) for row in self._draw(rows, int(count * share / total), rng)
+            ]
         pairs.sort(key=lambda pair: (len(pair[1]) // 16, len(pair[0])))
         groups = list(_groups(pairs, stage.budget))
         for index in rng.permutation(len(groups)):
@@ -162,6 +180,40 @@ class Objectives:
         code = self._code(row, "raw", stage.source + 32)
         cut = int(rng.integers(8, max(9, min(len(code) - 8, stage.source - len(head) - 1))))
         return np.concatenate([head, code[:cut], [END]]), np.append(code[cut : cut + 32], END)
+
+    def _write(self, row: int, stage: Stage, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        head = self.prompt["Write"][self.shard.language[row]]
+        summary = self.shard.ids(row, "summary").astype(np.int64)
+        summary[0] = self.spaced[summary[0]]
+        code = self._code(row, "raw", WRITTEN)
+        return np.concatenate([head, summary, [END]]), np.append(code, END)
+
+    def _words(self, row: int, stage: Stage, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        code = self._code(row, "joined" if rng.random() < 0.3 else "raw", stage.source - 2)
+        runs = self.identifiers.runs(code)
+        if not runs:
+            return self._spans(row, stage, rng)
+        names = rng.permutation(len(runs))[: max(1, len(runs) // 3)]
+        hidden = {
+            start: (stop, number) for number, n in enumerate(names) for start, stop in runs[n]
+        }
+        source: list[int] = [START]
+        target: list[int] = []
+        at, shown = 0, 0
+        order: dict[int, int] = {}
+        while at < len(code):
+            if at not in hidden:
+                source.append(int(code[at]))
+                at += 1
+                continue
+            stop, number = hidden[at]
+            if number not in order:  # sentinels count up in the order of their first place
+                order[number] = self.vocabulary - 1 - shown
+                target += [order[number], *code[at:stop]]
+                shown += 1
+            source.append(order[number])
+            at = stop
+        return np.asarray([*source, END]), np.asarray([*target, END])
 
 
 def _groups(pairs: list[tuple[Ids, Ids]], budget: int) -> Iterator[list[tuple[Ids, Ids]]]:

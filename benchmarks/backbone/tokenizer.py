@@ -48,11 +48,12 @@ def train(texts: Iterable[str], out: Path, size: int = 16_000) -> None:
     vocabulary = dict(sorted(model["vocab"].items(), key=lambda item: item[1]))
     write_text(out / "vocab.json", json.dumps(vocabulary, ensure_ascii=False))
     write_text(out / "merges.txt", "#version: 0.2\n" + "\n".join(merges) + "\n")
-    _write_special(out, len(vocabulary))
+    write_special(out, len(vocabulary))
 
 
-def _write_special(out: Path, first: int) -> None:
-    sentinels = [f"<extra_id_{n}>" for n in reversed(range(SENTINELS))]
+def write_special(out: Path, first: int | None) -> None:
+    """The configuration beside the vocabulary; sentinels from id `first` on, or none at all."""
+    sentinels = [f"<extra_id_{n}>" for n in reversed(range(SENTINELS))] if first else []
     named = {
         "bos_token": "<s>",
         "cls_token": "<s>",
@@ -64,12 +65,14 @@ def _write_special(out: Path, first: int) -> None:
     }
     kept = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     added = {
-        str(first + i): {"content": token, **kept, "special": True}
+        str((first or 0) + i): {"content": token, **kept, "special": True}
         for i, token in enumerate(sentinels)
     }
     added |= {
         str(i): {"content": token, **kept, "special": True} for i, token in enumerate(SPECIAL)
     }
+    if first is None:  # an encoder's mask stands for a word with its space, as RoBERTa's does
+        added[str(MASK)] |= {"lstrip": True}
     config = {
         "add_prefix_space": False,
         "added_tokens_decoder": dict(sorted(added.items(), key=lambda item: int(item[0]))),

@@ -8,7 +8,13 @@ import os
 
 from benchmarks.speed.shapes import SHAPES
 
-NAMES = {"generate": "generate", "precision": "precision", "train-step": "train_step"}
+NAMES = {
+    "generate": "generate",
+    "mixed-batch": "mixed_batch",
+    "precision": "precision",
+    "train-step": "train_step",
+    "beside-tuning": "beside_tuning",
+}
 
 
 def main() -> None:

@@ -11,36 +11,42 @@ comes back twice where fewer than K sequences exist.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from codeprompt.backbones.decoding import Decoding, Hypothesis
-from codeprompt.backbones.processors import Processor
-
-if TYPE_CHECKING:
-    from codeprompt.backbones.generation import Decoder, DecoderState
+from codeprompt.backbones.decoding import Hypothesis
+from codeprompt.backbones.search import Ask, DecoderState, Search, Tokens, widened
 
 
 class Finished:
     """The K best finished sequences of each row, best first; -inf where there is none yet.
 
-    scores [B,K]; ids [B,K,steps]; lengths [B,K] with the end token; ended [B,K] by the end token.
+    scores [B,K]; ids [B,K,W] from the start token on; lengths [B,K] with the end token; ended
+    [B,K] by the end token.
     """
 
-    def __init__(self, tokens: Tensor, steps: int) -> None:
-        self.scores = torch.full(tokens.shape, -math.inf, device=tokens.device)
-        self.ids = tokens.new_zeros(*tokens.shape, steps)
-        self.lengths = torch.zeros_like(tokens)
-        self.ended = torch.zeros_like(tokens, dtype=torch.bool)
+    def __init__(self, beams: int, device: torch.device) -> None:
+        self.scores = torch.empty(0, beams, device=device)
+        self.ids = torch.empty(0, beams, 1, dtype=torch.long, device=device)
+        self.lengths = torch.empty(0, beams, dtype=torch.long, device=device)
+        self.ended = torch.empty(0, beams, dtype=torch.bool, device=device)
 
-    def add(self, scores: Tensor, ids: Tensor, length: int, ended: Tensor) -> None:
-        """Merge candidates: scores [B,K] (-inf: not one), ids [B,K,steps], ended [B,K]."""
+    def grow(self, rows: int, width: int) -> None:
+        """Rows without a finished sequence."""
+        shape = (rows, self.scores.shape[1])
+        self.scores = torch.cat([self.scores, self.scores.new_full(shape, -math.inf)])
+        ids = widened(self.ids, width, 0)
+        self.ids = torch.cat([ids, ids.new_zeros(*shape, ids.shape[2])])
+        self.lengths = torch.cat([self.lengths, self.lengths.new_zeros(shape)])
+        self.ended = torch.cat([self.ended, self.ended.new_zeros(shape)])
+
+    def add(self, scores: Tensor, ids: Tensor, length: Tensor, ended: Tensor) -> None:
+        """Merge candidates: scores [B,K] (-inf: not one), ids [B,K,W], length [B], ended [B,K]."""
         beams = self.scores.shape[1]
         self.scores, order = torch.cat([self.scores, scores], 1).topk(beams)
-        lengths = torch.full_like(self.lengths, length)
+        lengths = length[:, None].expand(-1, beams)
         self.lengths = torch.cat([self.lengths, lengths], 1).gather(1, order)
         self.ended = torch.cat([self.ended, ended], 1).gather(1, order)
         self.ids = rows_of(torch.cat([self.ids, ids], 1), order)
@@ -50,18 +56,128 @@ class Finished:
         self.scores, self.ids = self.scores[index], self.ids[index]
         self.lengths, self.ended = self.lengths[index], self.ended[index]
 
-    def hypotheses(self, candidates: int) -> list[list[Hypothesis]]:
-        """What each row gives back."""
-        tables = (self.ids, self.scores, self.lengths, self.ended)
-        answers = []
-        for row in zip(*(table[:, :candidates].tolist() for table in tables), strict=True):
+
+class Beams(Search):
+    """running [B,K]: summed log-probability of the beams that go on; done [B].
+
+    penalty [B]: the exponent of length; eager, hopeful bool [B]: `early_stopping` True and "never".
+    """
+
+    def __init__(self, beams: int, tokens: Tokens, device: torch.device) -> None:
+        super().__init__(beams, tokens, device)
+        self.running = torch.empty(0, beams, device=device)
+        self.done = torch.empty(0, dtype=torch.bool, device=device)
+        self.penalty = torch.empty(0, dtype=torch.float64, device=device)
+        self.eager = self.hopeful = self.done
+        self.finished = Finished(beams, device)
+        self.full = False
+
+    def add(self, asks: Sequence[Ask]) -> None:
+        """Rows that begin with the next step: one beam that counts, and K - 1 without a chance."""
+        super().add(asks)
+        running = self.running.new_full((len(asks), self.beams), -math.inf)
+        running[:, 0] = 0.0
+        self.running = torch.cat([self.running, running])
+        self.done = torch.cat([self.done, self.done.new_zeros(len(asks))])
+        penalties = [float(ask.decoding.length_penalty) for ask in asks]
+        self.penalty = torch.cat([self.penalty, self.penalty.new_tensor(penalties)])
+        eager = [ask.decoding.early_stopping is True for ask in asks]
+        hopeful = [
+            ask.decoding.early_stopping == "never" and ask.decoding.length_penalty > 0.0
+            for ask in asks
+        ]
+        self.eager = torch.cat([self.eager, self.done.new_tensor(eager)])
+        self.hopeful = torch.cat([self.hopeful, self.done.new_tensor(hopeful)])
+        self.finished.grow(len(asks), self.history.shape[2])
+
+    def select(self, index: Tensor) -> None:
+        """Go on with some rows only: index [R]."""
+        super().select(index)
+        self.running, self.done = self.running[index], self.done[index]
+        self.penalty, self.eager = self.penalty[index], self.eager[index]
+        self.hopeful = self.hopeful[index]
+        self.finished.select(index)
+        self.full = bool(self.finished.scores[:, -1].isfinite().any())
+
+    @property
+    def closed(self) -> list[bool]:
+        """Rows that no running beam can better, or that reached their limit."""
+        found: list[bool] = self.done.tolist()
+        return found
+
+    def advance(self, logits: Tensor, state: DecoderState) -> None:
+        """The best K beams of each row go on; those that end are finished."""
+        scores, parents, tokens = self._continue(logits)
+        ends = tokens == self.known.eos
+        length = self.age + 1
+        last = (length >= self.limit)[:, None]
+        closing = (ends[:, : self.beams] | last) & ~self.done[:, None]
+        if bool(closing.any()):
+            self._close(scores, parents, tokens, ends, closing)
+        self.running, order = scores.masked_fill(ends, -math.inf).topk(self.beams)
+        parents, self.tokens = parents.gather(1, order), tokens.gather(1, order)
+        state.reorder(parents)
+        self.history = rows_of(self.history, parents)
+        self.write(self.history, self.tokens)
+        self.age = torch.where(self.done, self.age, length)
+        self.done = self.done | (self.age >= self.limit)
+        if self.full or self.busy:  # no other row can be done
+            self.done = self.done | self.exhausted()
+
+    def stop(self) -> None:
+        """Close every row as it stands: its running beams count as finished."""
+        norm = _norm(self.age.clamp(min=1), self.penalty)
+        scores = (self.running / norm).masked_fill(self.done[:, None], -math.inf)
+        ended = torch.zeros_like(self.finished.ended)
+        self.finished.add(scores, self.history, self.age, ended)
+        self.done = torch.ones_like(self.done)
+
+    def answers(self, rows: Sequence[int]) -> list[list[Hypothesis]]:
+        """The best `candidates` of each row."""
+        index = torch.tensor(list(rows), dtype=torch.long, device=self.device)
+        tables = (self.finished.ids, self.finished.scores)
+        more = (self.finished.lengths, self.finished.ended)
+        out = []
+        for number, *row in zip(rows, *(t[index].tolist() for t in (*tables, *more)), strict=True):
             found = [
-                Hypothesis(tuple(ids[: length - end]), score, end)
+                Hypothesis(tuple(ids[1 : 1 + length - end]), score, end)
                 for ids, score, length, end in zip(*row, strict=True)
                 if score != -math.inf
-            ]
-            answers.append(found or [Hypothesis((), -math.inf, False)])
-        return answers
+            ][: self.asks[number].decoding.candidates]
+            out.append(found or [Hypothesis((), -math.inf, False)])
+        return out
+
+    def _continue(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best 2K continuations of each row: summed log-probability, parent, token [B,2K]."""
+        beams = self.beams
+        fresh = logits.float().log_softmax(-1)
+        if self.busy:
+            fresh = self.processed(fresh)
+        # The best of each beam first: the big sort then runs over beams in parallel.
+        each = min(2 * beams, fresh.shape[-1])
+        best, ids = fresh.topk(each)
+        best = (best + self.running.unsqueeze(-1)).flatten(1)
+        scores, flat = best.topk(min(2 * beams, best.shape[1]))
+        return scores, flat // each, ids.flatten(1).gather(1, flat)
+
+    def _close(
+        self, scores: Tensor, parents: Tensor, tokens: Tensor, ends: Tensor, closing: Tensor
+    ) -> None:
+        beams, length = self.beams, self.age + 1
+        found = scores[:, :beams] / _norm(length, self.penalty)
+        sequences = rows_of(self.history, parents[:, :beams])
+        self.write(sequences, tokens[:, :beams])
+        found = found.masked_fill(~closing, -math.inf)
+        self.finished.add(found, sequences, length, ends[:, :beams])
+        self.full = self.full or bool(self.finished.scores[:, -1].isfinite().any())
+
+    def exhausted(self) -> Tensor:
+        """Rows to leave [B], by their best running sum and their worst finished score."""
+        best, worst = self.running[:, 0], self.finished.scores[:, -1]
+        length = torch.where(self.hopeful, self.limit, self.age)
+        reach = best / _norm(length.clamp(min=1), self.penalty)[:, 0]
+        eager = worst.isfinite() | (best == -math.inf)
+        return torch.where(self.eager, eager, reach <= worst)
 
 
 def rows_of(table: Tensor, index: Tensor) -> Tensor:
@@ -69,108 +185,6 @@ def rows_of(table: Tensor, index: Tensor) -> Tensor:
     return table.gather(1, index.unsqueeze(-1).expand(-1, -1, table.shape[2]))
 
 
-def beam_search(
-    model: Decoder,
-    state: DecoderState,
-    decoding: Decoding,
-    processor: Processor,
-    tokens: Tensor,
-    eos: int,
-    should_stop: Callable[[], bool] | None,
-) -> list[list[Hypothesis]]:
-    """The best `candidates` sequences of each row; tokens [B,K] hold the start token."""
-    rows, beams = tokens.shape
-    steps, penalty = decoding.max_new_tokens, decoding.length_penalty
-    answers: list[list[Hypothesis]] = [[] for _ in range(rows)]
-    live = list(range(rows))
-    history = tokens.new_zeros(rows, beams, steps + 1)
-    history[..., 0] = tokens
-    running = torch.full((rows, beams), -math.inf, device=tokens.device)
-    running[:, 0] = 0.0
-    finished = Finished(tokens, steps)
-    done = torch.zeros(rows, dtype=torch.bool, device=tokens.device)
-    full = False
-    for t in range(steps):
-        if should_stop is not None and should_stop():
-            open_scores = running / max(t, 1) ** penalty
-            open_scores = open_scores.masked_fill(done[:, None], -math.inf)
-            finished.add(open_scores, history[..., 1:], t, torch.zeros_like(finished.ended))
-            break
-        scores, parents, tokens = _continue(
-            model, state, processor, tokens, history[..., : t + 1], running
-        )
-        ends = tokens == eos
-        closing = (ends[:, :beams] | (t + 1 == steps)) & ~done[:, None]
-        if bool(closing.any()):
-            closed = (scores[:, :beams] / (t + 1) ** penalty).masked_fill(~closing, -math.inf)
-            sequences = rows_of(history, parents[:, :beams])[..., 1:]
-            sequences[..., t] = tokens[:, :beams]
-            finished.add(closed, sequences, t + 1, ends[:, :beams])
-            full = full or bool(finished.scores[:, -1].isfinite().any())
-        if t + 1 == steps:
-            break
-        running, order = scores.masked_fill(ends, -math.inf).topk(beams)
-        parents, tokens = parents.gather(1, order), tokens.gather(1, order)
-        state.reorder(parents)
-        history = rows_of(history, parents)
-        history[..., t + 1] = tokens
-        if not (full or processor.active):  # no row can be done
-            continue
-        done = done | _exhausted(decoding, running[:, 0], finished.scores[:, -1], t + 1)
-        shut = done.tolist()
-        if all(shut):
-            break
-        if 2 * sum(shut) >= len(live):
-            _collect(answers, live, finished.hypotheses(decoding.candidates), shut)
-            keep = [row for row, is_done in enumerate(shut) if not is_done]
-            live = [live[row] for row in keep]
-            index = torch.tensor(keep, device=tokens.device)
-            state.select(index)
-            processor.select(index)
-            finished.select(index)
-            tokens, history, running = tokens[index], history[index], running[index]
-            done = done[index]
-    _collect(answers, live, finished.hypotheses(decoding.candidates), [True] * len(live))
-    return answers
-
-
-def _continue(
-    model: Decoder,
-    state: DecoderState,
-    processor: Processor,
-    tokens: Tensor,
-    history: Tensor,
-    running: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best 2K continuations of each row: summed log-probability, parent beam, token, [B,2K]."""
-    beams = tokens.shape[1]
-    fresh = model.step(tokens, state).float().log_softmax(-1)
-    if processor.active:
-        fresh = processor(fresh, history)
-    # The best of each beam first: the big sort then runs over beams in parallel.
-    each = min(2 * beams, fresh.shape[-1])
-    best, ids = fresh.topk(each)
-    best = (best + running.unsqueeze(-1)).flatten(1)
-    scores, flat = best.topk(min(2 * beams, best.shape[1]))
-    return scores, flat // each, ids.flatten(1).gather(1, flat)
-
-
-def _exhausted(decoding: Decoding, best: Tensor, worst: Tensor, length: int) -> Tensor:
-    """Rows to leave [B], by the best running sum [B] and the worst finished score [B]."""
-    if decoding.early_stopping is True:
-        return worst.isfinite() | (best == -math.inf)
-    if decoding.early_stopping == "never" and decoding.length_penalty > 0.0:
-        length = decoding.max_new_tokens
-    reach: Tensor = best / length**decoding.length_penalty
-    return reach <= worst
-
-
-def _collect(
-    answers: list[list[Hypothesis]],
-    live: list[int],
-    found: list[list[Hypothesis]],
-    shut: list[bool],
-) -> None:
-    for row, hypotheses, is_done in zip(live, found, shut, strict=True):
-        if is_done:
-            answers[row] = hypotheses
+def _norm(length: Tensor, penalty: Tensor) -> Tensor:
+    """length ** penalty of each row: [B,1]."""
+    return length.double().pow(penalty).float()[:, None]

@@ -29,6 +29,7 @@ __all__ = [
     "hash_tensors",
     "identity",
     "load_tensors",
+    "newest_builtin",
     "read_config",
     "resolve",
     "roberta_state",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 SUPPORTED = {
-    "roberta": "RoBERTa family: CodeBERT, GraphCodeBERT, UniXcoder",
+    "roberta": "RoBERTa family: CodeBERT, GraphCodeBERT, UniXcoder, builtin-encoder",
     "t5": "T5 family: CodeT5, CodeT5+ (220m, 770m), builtin",
 }
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -53,19 +54,21 @@ SIDE_FILES = (
 """What is read beside the weights."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 OTHERS = ("*.h5", "*.msgpack", "*.onnx", "*.gguf")
+_BUILTIN = re.compile(r"builtin(?P<encoder>-encoder)?(-(?P<number>\d+))?")
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 
 
 def resolve(name: str, *, allow_hub: bool = True) -> Path:
     """The folder that a backbone's name stands for.
 
-    name: `builtin` (the newest that ships with the package), `builtin-N`, a folder, or a hub id,
+    name: `builtin` (the newest that ships with the package), `builtin-encoder` (the newest that
+        answers clozes), one of either by its number (`builtin-2`), a folder, or a hub id,
         with `@REVISION` where one is wanted. A hub id already in the local cache is taken from
         there without asking the network; `HF_HUB_OFFLINE` and `HF_HOME` work as everywhere.
 
     Raises `BackboneError` where there is no such checkpoint or it cannot be fetched.
     """
-    if re.fullmatch(r"builtin(-\d+)?", name):
+    if _BUILTIN.fullmatch(name):
         return _builtin(name)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -89,10 +92,21 @@ def resolve(name: str, *, allow_hub: bool = True) -> Path:
 
 
 def builtins() -> dict[str, Path]:
-    """Backbones that ship with the package, oldest first."""
+    """Backbones that ship with the package: encoder-decoders, then encoders, oldest first."""
     root = Path(str(files("codeprompt"))) / "builtin"
-    folders = [p for p in root.glob("builtin-*") if re.fullmatch(r"builtin-\d+", p.name)]
-    return {p.name: p for p in sorted(folders, key=lambda p: int(p.name[8:])) if p.is_dir()}
+    found = [(_BUILTIN.fullmatch(p.name), p) for p in root.glob("builtin-*") if p.is_dir()]
+    numbered = [
+        (bool(match["encoder"]), int(match["number"]), path)
+        for match, path in found
+        if match and match["number"]
+    ]
+    return {path.name: path for _, _, path in sorted(numbered)}
+
+
+def newest_builtin(name: str = "builtin") -> str | None:
+    """The exact name behind `builtin` or `builtin-encoder`; None where none of them ships."""
+    found = [one for one in builtins() if one.rpartition("-")[0] == name]
+    return found[-1] if found else None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -182,13 +196,13 @@ def _no_safetensors(folder: Path) -> BackboneError:
 
 def _builtin(name: str) -> Path:
     known = builtins()
-    if name == "builtin" and known:
-        return list(known.values())[-1]
-    if name in known:
-        return known[name]
+    exact = newest_builtin(name) or name
+    if exact in known:
+        return known[exact]
+    roles = [role for role in ("builtin", "builtin-encoder") if newest_builtin(role)]
     raise BackboneError(
         f"This installation has no backbone '{name}'",
-        expected="one of: " + ", ".join(["builtin", *known]) if known else "",
+        expected="one of: " + ", ".join([*roles, *known]) if known else "",
         do="Install a release that has it, or give a folder or a hub id",
     )
 

@@ -15,32 +15,16 @@ import torch
 from torch import Tensor
 
 from codeprompt.backbones.base import Source
-from codeprompt.backbones.beams import beam_search
+from codeprompt.backbones.beams import Beams
 from codeprompt.backbones.decoding import Decoding, Hypothesis
-from codeprompt.backbones.processors import Draws, Processor, warp
+from codeprompt.backbones.paths import Paths
+from codeprompt.backbones.search import Ask, DecoderState, Search, Tokens
 from codeprompt.errors import BackboneError, UsageError
 from codeprompt.inject import NOTHING, Injected
 
 __all__ = ["Decoder", "DecoderState", "Decoding", "Hypothesis", "generate"]
 
 OnStep = Callable[[int, tuple[int, ...]], None]
-
-
-class DecoderState(Protocol):
-    """Where the decoder stands: B rows with K beams each."""
-
-    @property
-    def rows(self) -> int:
-        """B: how many rows are still in the batch."""
-        ...
-
-    def reorder(self, parents: Tensor) -> None:
-        """Beam k goes on from beam parents[:, k]: [B,K]."""
-        ...
-
-    def select(self, index: Tensor) -> None:
-        """Go on with some rows only: index [R]."""
-        ...
 
 
 class Decoder(Protocol):
@@ -87,28 +71,55 @@ def generate(
     on_step: called with (row, ids so far) for each new token of a single path (no beams).
     Beam search returns fewer than `candidates` where fewer sequences exist.
     """
-    steps = decoding.max_new_tokens
-    paths = decoding.candidates if decoding.sample else decoding.beams
+    paths = width(decoding)
     if on_step is not None and paths > 1:
         raise UsageError(
             f"An answer cannot be streamed from {paths} beams or candidates",
             do="Set `beams` and `candidates` to 1",
         )
-    state = model.begin(memory, injected, paths, steps)
+    state = model.begin(memory, injected, paths, decoding.max_new_tokens)
     _check(allowed, decoding, eos, state.rows)
-    processor = Processor(decoding, eos, allowed)
-    tokens = torch.full((state.rows, paths), start, device=model.device)
-    if decoding.beams > 1:
-        answers = beam_search(model, state, decoding, processor, tokens, eos, should_stop)
-    else:
-        draws = None
-        if decoding.sample:
-            rows = [decoding.seed] * state.rows if seeds is None else list(seeds)
-            draws = Draws(rows, paths, steps, model.device)
-        answers = _paths(
-            model, state, decoding, processor, tokens, eos, pad, draws, should_stop, on_step
-        )
-    if any(answer.score != answer.score for row in answers for answer in row):
+    search = make_search(decoding, Tokens(eos, pad, start), model.device)
+    search.add(_asks(decoding, state.rows, allowed, seeds))
+    answers: list[list[Hypothesis]] = [[] for _ in range(state.rows)]
+    live = list(range(state.rows))
+    while live:
+        if should_stop is not None and should_stop():
+            search.stop()
+        else:
+            search.advance(model.step(search.tokens, state), state)
+            if on_step is not None:
+                _stream(on_step, live, search)
+        closed = search.closed
+        if 2 * sum(closed) < len(live):  # copying the rest costs more than their company
+            continue
+        shut = [row for row, is_closed in enumerate(closed) if is_closed]
+        for row, found in zip(shut, search.answers(shut), strict=True):
+            answers[live[row]] = checked(found)
+        if len(shut) == len(live):
+            break
+        keep = [row for row, is_closed in enumerate(closed) if not is_closed]
+        live = [live[row] for row in keep]
+        index = torch.tensor(keep, device=model.device)
+        state.select(index)
+        search.select(index)
+    return answers
+
+
+def width(decoding: Decoding) -> int:
+    """K: how many beams, or paths, a row of such a search takes."""
+    return decoding.candidates if decoding.sample else decoding.beams
+
+
+def make_search(decoding: Decoding, tokens: Tokens, device: torch.device) -> Paths | Beams:
+    """An empty search for rows of such decodings."""
+    kind = Beams if decoding.beams > 1 else Paths
+    return kind(width(decoding), tokens, device)
+
+
+def checked(answers: list[Hypothesis]) -> list[Hypothesis]:
+    """The same. Raises `BackboneError` where scores are not numbers."""
+    if any(answer.score != answer.score for answer in answers):
         raise BackboneError(
             "The model's scores are not numbers (NaN)",
             expected="finite logits",
@@ -116,6 +127,21 @@ def generate(
             "verify the pack, or run in float32",
         )
     return answers
+
+
+def _asks(
+    decoding: Decoding, rows: int, allowed: Tensor | None, seeds: Sequence[int] | None
+) -> list[Ask]:
+    masks = [None] * rows if allowed is None else list(allowed.expand(rows, -1))
+    own = [None] * rows if seeds is None else list(seeds)
+    return [Ask(decoding, mask, seed) for mask, seed in zip(masks, own, strict=True)]
+
+
+def _stream(on_step: OnStep, live: Sequence[int], search: Search) -> None:
+    if isinstance(search, Paths):
+        for place, (row, told) in enumerate(zip(live, search.told[:, 0].tolist(), strict=True)):
+            if told:
+                on_step(row, search.ids(place))
 
 
 def _check(allowed: Tensor | None, decoding: Decoding, eos: int, rows: int) -> None:
@@ -133,86 +159,3 @@ def _check(allowed: Tensor | None, decoding: Decoding, eos: int, rows: int) -> N
         raise UsageError(
             "No token may be generated", expected="at least one allowed token other than the end"
         )
-
-
-def _paths(
-    model: Decoder,
-    state: DecoderState,
-    decoding: Decoding,
-    processor: Processor,
-    tokens: Tensor,
-    eos: int,
-    pad: int,
-    draws: Draws | None,
-    should_stop: Callable[[], bool] | None,
-    on_step: OnStep | None,
-) -> list[list[Hypothesis]]:
-    """Greedy search or draws: N independent paths for each row, N = 1 or the candidates."""
-    rows, paths = tokens.shape
-    steps = decoding.max_new_tokens
-    answers: list[list[Hypothesis]] = [[] for _ in range(rows)]
-    live = list(range(rows))
-    history = tokens.new_full((rows, paths, steps + 1), pad)
-    history[..., 0] = tokens
-    totals = torch.zeros(rows, paths, device=tokens.device)
-    lengths, done = torch.zeros_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
-    ended = done
-    for t in range(steps):
-        if should_stop is not None and should_stop():
-            break
-        scores = logits = model.step(tokens, state).float()
-        if processor.active:
-            scores = processor(logits.clone(), history[..., : t + 1])
-            done = done | (scores.amax(-1) == float("-inf"))
-        tokens = scores.argmax(-1) if draws is None else draws(warp(scores, decoding), t)
-        chosen = logits.log_softmax(-1).gather(-1, tokens[..., None]).squeeze(-1)
-        totals = totals + chosen.masked_fill(done, 0.0)
-        lengths = lengths + ~done
-        tokens = tokens.masked_fill(done, pad)
-        history[..., t + 1] = tokens
-        if on_step is not None:
-            _stream(on_step, live, history[:, 0, 1 : t + 2], (done | (tokens == eos))[:, 0])
-        ended = ended | (~done & (tokens == eos))
-        done = done | ended
-        closed = done.all(-1).tolist()
-        count = sum(closed)
-        if count == len(live):
-            break
-        if 2 * count >= len(live) and t + 1 < steps:
-            _collect(answers, live, closed, history, lengths, totals, ended)
-            keep = [row for row, shut in enumerate(closed) if not shut]
-            live = [live[row] for row in keep]
-            index = torch.tensor(keep, device=tokens.device)
-            state.select(index)
-            processor.select(index)
-            if draws is not None:
-                draws.select(index)
-            tokens, history, totals = tokens[index], history[index], totals[index]
-            lengths, done, ended = lengths[index], done[index], ended[index]
-    _collect(answers, live, [True] * len(live), history, lengths, totals, ended)
-    return answers
-
-
-def _stream(on_step: OnStep, live: list[int], ids: Tensor, silent: Tensor) -> None:
-    for row, path, quiet in zip(live, ids.tolist(), silent.tolist(), strict=True):
-        if not quiet:
-            on_step(row, tuple(path))
-
-
-def _collect(
-    answers: list[list[Hypothesis]],
-    live: list[int],
-    closed: list[bool],
-    history: Tensor,
-    lengths: Tensor,
-    totals: Tensor,
-    ended: Tensor,
-) -> None:
-    """Put the paths of closed rows into `answers`."""
-    tables = (history.tolist(), lengths.tolist(), totals.tolist(), ended.tolist())
-    for row, shut, *columns in zip(live, closed, *tables, strict=True):
-        if shut:
-            answers[row] = [
-                Hypothesis(tuple(path[1 : 1 + length - end]), total / max(length, 1), end)
-                for path, length, total, end in zip(*columns, strict=True)
-            ]

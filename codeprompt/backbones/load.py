@@ -27,6 +27,7 @@ from codeprompt.backbones.t5 import ACTIVATIONS, T5, T5Config
 from codeprompt.backbones.tokenizer import Tokenizer
 from codeprompt.errors import BackboneError
 
+BUILTINS = ("builtin", "builtin-encoder")
 UNIXCODER = "<encoder-only>"
 
 
@@ -39,8 +40,8 @@ def load_backbone(
 ) -> Backbone:
     """A frozen backbone with its tokenizer and hash.
 
-    name: `builtin`, a folder or a hub id. Raises `BackboneError` where it cannot be found, is of
-    another architecture, is cut or is unsafe to read.
+    name: `builtin`, `builtin-encoder`, a folder or a hub id. Raises `BackboneError` where it cannot
+    be found, is of another architecture, is cut or is unsafe to read.
     """
     folder = resolve(name, allow_hub=allow_hub)
     config = read_config(folder)
@@ -48,7 +49,7 @@ def load_backbone(
     state = canonical_state(load_tensors(folder), config)
     backbone = fill(make, state, dtype=dtype, device=device)
     # A card names the exact backbone: `builtin` is whatever is newest.
-    equip(backbone, folder, name=folder.name if name == "builtin" else name)
+    equip(backbone, folder, name=folder.name if name in BUILTINS else name)
     backbone.hash = hash_folder(folder)
     return backbone
 

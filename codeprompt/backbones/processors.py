@@ -28,11 +28,6 @@ class Processor:
         self.forbidden = None if allowed is None else ~allowed
         self.active = self.penalty != 1.0 or self.ngram > 0 or self.least > 0 or allowed is not None
 
-    def select(self, index: Tensor) -> None:
-        """Go on with some rows only."""
-        if self.forbidden is not None and self.forbidden.dim() == 2:
-            self.forbidden = self.forbidden.index_select(0, index)
-
     def __call__(self, scores: Tensor, history: Tensor) -> Tensor:
         """Change scores [B,K,V] in place, after history [B,K,U] with the start token first."""
         if self.penalty != 1.0:
@@ -100,19 +95,20 @@ class Draws:
                 numbers[row, candidate].uniform_(generator=generator)
         self.numbers = numbers.to(device)
 
-    def select(self, index: Tensor) -> None:
-        """Go on with some rows only."""
-        self.numbers = self.numbers.index_select(0, index)
-
     def __call__(self, scores: Tensor, step: int) -> Tensor:
-        """A token for scores [B,N,V] -> [B,N], by inverting the distribution function."""
-        rising = scores.double().softmax(-1).cumsum(-1)
-        whole = rising[..., -1:]
-        aim = self.numbers[..., step : step + 1] * whole
-        aim = torch.minimum(aim, torch.nextafter(whole, torch.zeros_like(whole)))
-        # right=True steps over tokens of probability zero, also where the number drawn is zero
-        token = torch.searchsorted(rising, aim, right=True).squeeze(-1)
-        return token.clamp(max=scores.shape[-1] - 1)
+        """A token for scores [B,N,V] -> [B,N]."""
+        return draw(scores, self.numbers[..., step : step + 1])
+
+
+def draw(scores: Tensor, numbers: Tensor) -> Tensor:
+    """A token for scores [B,N,V] by uniform numbers [B,N,1], inverting the distribution: [B,N]."""
+    rising = scores.double().softmax(-1).cumsum(-1)
+    whole = rising[..., -1:]
+    aim = numbers * whole
+    aim = torch.minimum(aim, torch.nextafter(whole, torch.zeros_like(whole)))
+    # right=True steps over tokens of probability zero, also where the number drawn is zero
+    token = torch.searchsorted(rising, aim, right=True).squeeze(-1)
+    return token.clamp(max=scores.shape[-1] - 1)
 
 
 def mix(seed: int, candidate: int) -> int:

@@ -24,12 +24,18 @@ def languages() -> Items:
 
 def backbones() -> Items:
     """What ships, then the families of checkpoints that a hub id or a folder may hold."""
-    from codeprompt.backbones.checkpoint import SUPPORTED, builtins
+    from codeprompt.backbones.checkpoint import SUPPORTED, builtins, newest_builtin
 
-    shipped = list(builtins())
-    items = [(name, "ships with codeprompt") for name in shipped]
-    if shipped:
-        items.insert(0, ("builtin", f"the newest that ships: {shipped[-1]}"))
+    roles = {
+        "builtin": "the newest that ships",
+        "builtin-encoder": "the newest encoder that ships, for clozes",
+    }
+    items = [
+        (name, f"{what}: {newest}")
+        for name, what in roles.items()
+        if (newest := newest_builtin(name))
+    ]
+    items += [(name, "ships with codeprompt") for name in builtins()]
     items += [(f"HUB_ID or DIR ({kind})", what) for kind, what in sorted(SUPPORTED.items())]
     return items
 

@@ -72,7 +72,7 @@ def packs() -> list[str]:
 
 PACK = Offered("pack", packs, paths=True)
 RECIPE = Offered("recipe", recipes, paths=True)
-BACKBONE = Offered("backbone", lambda: ["builtin"], paths=True)
+BACKBONE = Offered("backbone", lambda: ["builtin", "builtin-encoder"], paths=True)
 IN_FILE = click.Path(path_type=Path)
 OUT_FILE = click.Path(path_type=Path, writable=False)
 

@@ -16,7 +16,7 @@ from codeprompt.errors import UsageError
 
 if TYPE_CHECKING:
     from codeprompt.check.questions import Question
-    from codeprompt.types import Kind, Prediction
+    from codeprompt.types import Kind
 
 EXAMPLES = """\b
 Examples:
@@ -58,6 +58,7 @@ def predict(
         if as_json:
             answer({"results": []})
         return
+    from codeprompt.check.items import as_item
     from codeprompt.check.questions import answered
     from codeprompt.cli.answering import opened
     from codeprompt.cli.progress import Counter
@@ -72,7 +73,7 @@ def predict(
             for question, prediction in answered(
                 ready.engine, ready.name, asked, extra, form=ready.card.data.form
             ):
-                result = as_result(question, prediction, kind)
+                result = as_item(question, prediction, kind)
                 counter.advance()
                 if as_json:
                     results.append(result)
@@ -84,19 +85,6 @@ def predict(
         answer({"results": results})
 
 
-def as_result(question: Question, prediction: Prediction, kind: Kind) -> dict[str, Any]:
-    """One entry of `results`."""
-    function = question.function
-    return {
-        "file": question.path.as_posix(),
-        "function": function.qualified_name,
-        "start_line": function.start_line,
-        "end_line": function.end_line,
-        "text" if kind == "generate" else "label": prediction.text,
-        "score": prediction.score,
-    }
-
-
 def _line(result: dict[str, Any], kind: Kind) -> str:
     head = f"{result['file']}:{result['start_line']}: {result['function']}: "
     if kind == "generate":
@@ -105,6 +93,7 @@ def _line(result: dict[str, Any], kind: Kind) -> str:
 
 
 def _questions(file: str, name: str | None, language: str | None) -> list[Question]:
+    from codeprompt.check.items import called
     from codeprompt.check.questions import questions, read_source
     from codeprompt.languages import find_language
 
@@ -115,7 +104,7 @@ def _questions(file: str, name: str | None, language: str | None) -> list[Questi
     found = list(questions(Path(file), data, chosen))
     if name is None:
         return found
-    picked = [q for q in found if name in (q.function.name, q.function.qualified_name)]
+    picked = called(found, name)
     if not picked:
         names = sorted({q.function.qualified_name for q in found})
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -129,7 +118,9 @@ def _questions(file: str, name: str | None, language: str | None) -> list[Questi
 
 
 def _check_fields(wanted: Iterable[str], fields: dict[str, str]) -> None:
-    missing = [field for field in wanted if field not in fields]
+    from codeprompt.check.items import missing_fields
+
+    missing = missing_fields(wanted, fields)
     if missing:
         hint = "--target-language NAME" if "target_language" in missing else "another pack"
         raise UsageError(

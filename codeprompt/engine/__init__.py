@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codeprompt.engine.engine import Engine
-    from codeprompt.engine.request import Request
+    from codeprompt.engine.request import Priority, Request
 
-__all__ = ["Engine", "Request"]
+__all__ = ["Engine", "Priority", "Request"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,8 +16,8 @@ def __getattr__(name: str) -> Any:
         from codeprompt.engine.engine import Engine
 
         return Engine
-    if name == "Request":
-        from codeprompt.engine.request import Request
+    if name in ("Priority", "Request"):
+        from codeprompt.engine import request
 
-        return Request
+        return getattr(request, name)
     raise AttributeError(name)

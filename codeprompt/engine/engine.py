@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import threading
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 
-from codeprompt.answer import Prompt, Row, answer
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.load import load_backbone
 from codeprompt.backbones.variant import with_weights
-from codeprompt.engine.batches import ROWS, plan_batches
-from codeprompt.engine.precision import Precision, choose, serving
-from codeprompt.engine.request import Request
-from codeprompt.engine.waiting import Waiting
-from codeprompt.errors import EngineError, UnknownNameError
+from codeprompt.engine.bulk import Question, in_batches
+from codeprompt.engine.job import Job, Waiter
+from codeprompt.engine.loaded import Loaded, prompt_of
+from codeprompt.engine.precision import Format, Precision, choose, serving
+from codeprompt.engine.recent import Recent
+from codeprompt.engine.request import Priority, Request
+from codeprompt.engine.scheduler import ROWS, Scheduler
+from codeprompt.errors import CodepromptError, EngineError, StoppedError, UnknownNameError
 from codeprompt.pack import Pack, check_backbone, load
-from codeprompt.plan import Plan
-from codeprompt.registry import TASKS
-from codeprompt.types import Prediction
+from codeprompt.types import Prediction, Rendered
 
 WAITING = 256
 """Requests that may wait; past this the engine says when to come back."""
+RENDERED = 64
+"""Renderings kept from `render_key` to `submit`."""
 ShouldStop = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A pack ready to answer, and the model that answers for it: the shared one, or its own."""
-
-    pack: Pack
-    prompt: Prompt
-    model: Any
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request bound to its pack: what happens to the name later changes nothing for it."""
-
-    request: Request
-    loaded: Loaded
-    should_stop: ShouldStop | None = None
 
 
 class Engine:
@@ -55,7 +39,7 @@ class Engine:
 
     Parameters
     ----------
-    backbone: `builtin`, a folder or a hub id; or one already loaded.
+    backbone: `builtin`, a folder or a hub id; or one already loaded, which stays as it is.
     precision: `auto`, `float32`, `bf16` or `int8` (see `codeprompt.engine.precision`).
     threads: torch's threads; None leaves them.
     waiting: requests that may wait in `submit`'s queue.
@@ -72,32 +56,46 @@ class Engine:
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        self._name, self._allow_hub = "", allow_hub
         if isinstance(backbone, str):
-            backbone = load_backbone(backbone, allow_hub=allow_hub)
+            self._name, backbone = backbone, load_backbone(backbone, allow_hub=allow_hub)
         self.backbone = backbone
-        self.precision = choose(precision, backbone)
-        self.model = serving(backbone, self.precision)
+        chosen = choose(precision, backbone.device)
+        self.model = serving(backbone, chosen, free=bool(self._name))
         self.packs: dict[str, Loaded] = {}
-        self._busy = threading.Lock()
+        self.scheduler = Scheduler(waiting)
+        self._rendered: Recent[tuple[Rendered, ...]] = Recent(RENDERED)
         self._closed = False
-        self._waiting: Waiting[Question, Prediction] = Waiting(
-            self._answer_all, size=waiting, rows=ROWS
-        )
+
+    @property
+    def precision(self) -> Format:
+        """What answers are computed in."""
+        found: Format = self.model.precision
+        return found
 
     def load(self, pack: Pack | str | Path, name: str | None = None) -> str:
         """Make a pack ready; returns the name that requests give. An older one of it is replaced.
 
-        Raises `PackError` where the pack is broken or made for another backbone.
+        Requests that were asked of the older one keep it. Raises `PackError` where the pack is
+        broken or made for another backbone.
         """
         if not isinstance(pack, Pack):
             pack = load(pack)
         check_backbone(pack, self.backbone)
         name = name or pack.card.name
-        backbone, model = self.backbone, self.model
-        if pack.injection.weights:
-            backbone = with_weights(self.backbone, pack.injection.weights)
-            model = serving(backbone, self.precision)
-        self.packs[name] = Loaded(pack, prompt_of(pack, backbone), model)
+        injection, backbone, model = pack.injection, self.backbone, self.model
+        if injection.weights or (injection.layers and self.precision != "float32"):
+            whole = self._whole()
+            if injection.weights:
+                backbone = with_weights(whole, injection.weights)
+                pack = replace(pack, injection=replace(injection, weights={}))
+            prompt = prompt_of(pack, backbone if injection.weights else whole)
+            prompt = replace(prompt, plan=replace(prompt.plan, backbone=backbone))
+            if injection.weights:
+                model = serving(backbone, self.precision, free=True)
+        else:
+            prompt = prompt_of(pack, model)
+        self.packs[name] = Loaded(pack, prompt, model)
         return name
 
     def unload(self, name: str) -> None:
@@ -110,11 +108,11 @@ class Engine:
     ) -> list[Prediction]:
         """One prediction for each request, in their order.
 
-        should_stop: asked at every step; once true, `EngineError` is raised.
+        should_stop: asked at every step; once true, `StoppedError` is raised.
         """
         out = dict(self.stream(requests, should_stop=should_stop))
         if len(out) < len(requests):
-            raise EngineError("The request was stopped before it was answered")
+            raise StoppedError()
         return [out[i] for i in range(len(requests))]
 
     def stream(
@@ -126,26 +124,88 @@ class Engine:
     ) -> Iterator[tuple[int, Prediction]]:
         """(index, prediction) as batches finish; rows of like length share a batch.
 
-        should_stop: asked at every step; once true, the iterator ends.
+        For many requests at once, of which nobody waits for a single one. should_stop: asked at
+        every step; once true, the iterator ends.
         """
-        self._check_open()
-        questions = [Question(r, self._loaded(r.pack), should_stop) for r in requests]
-        return self._batches(questions, rows)
+        if self._closed:
+            raise EngineError("The engine is closed", do="Make a new one")
+        questions = [Question(r, self._loaded(r.pack)) for r in requests]
+        return in_batches(questions, rows, self.scheduler.busy, should_stop)
 
     def submit(
-        self, request: Request, *, should_stop: ShouldStop | None = None
+        self,
+        request: Request,
+        *,
+        priority: Priority = Priority.EXPLICIT,
+        client: str = "",
+        deadline: float | None = None,
+        should_stop: ShouldStop | None = None,
+        on_token: Callable[[str], None] | None = None,
     ) -> Future[Prediction]:
-        """Queue one request; requests that wait together share a batch.
+        """Ask one question; it shares its steps with whatever else is computed.
 
-        should_stop: as in `predict`; a batch stops once all in it want to.
+        client: who asks; clients of one priority take turns. deadline: a moment of
+        `time.monotonic()`. should_stop: asked at every step. on_token: called by the engine's
+        thread with each new part of the text (of a beam search, with all of it at the end).
+
+        The future has `TemplateError` where the request lacks a field, `DeadlineError`,
+        `StoppedError`, or `CancelledError` after `future.cancel()`, which always works and ends
+        the computing at the next step.
         Raises `QueueFullError` where too many wait, `EngineError` after `close`.
         """
-        return self._waiting.put(Question(request, self._loaded(request.pack), should_stop))
+        waiter = Waiter(priority, client, deadline, should_stop, on_token)
+        loaded = self._loaded(request.pack)
+        try:
+            job = self._job(request, loaded)
+        except CodepromptError as error:
+            waiter.settle(error)
+            return waiter.future
+        return self.scheduler.submit(job, waiter)
+
+    def cancel(self, future: Future[Prediction]) -> bool:
+        """Give up a request: its future is cancelled at once, its computing at the next step."""
+        return future.cancel()
+
+    def render_key(self, request: Request) -> str:
+        """sha256 of all that decides an answer: what a cache may go by.
+
+        The rendered input, the pack, the backbone, the precision and the decoding.
+        Raises `TemplateError` where the request lacks a field.
+        """
+        return self._job(request, self._loaded(request.pack)).key
+
+    def memory(self) -> int:
+        """Bytes of the weights and the packs."""
+        packs = list(self.packs.values())
+        models = {id(model): model for model in (self.model, *(p.model for p in packs))}
+        weights: int = sum(m.bytes for m in models.values())
+        return weights + sum(p.bytes for p in packs)
+
+    def stats(self) -> dict[str, int]:
+        """waiting, computing: requests now; tokens, answered: since the start."""
+        return self.scheduler.stats()
+
+    def warm(self) -> None:
+        """Answer one tiny request a pack, so that the first real one finds everything ready."""
+        for name, loaded in list(self.packs.items()):
+            traces = getattr(loaded.model, "traces", None)
+            if traces is not None:
+                traces.patience = 1
+            fields = dict.fromkeys(loaded.pack.template.fields, "x")
+            decoding = replace(loaded.prompt.decoding, max_new_tokens=2, min_new_tokens=2)
+            if self.packs.get(name) is loaded:
+                self.submit(Request(name, fields, decoding)).result()
+            if traces is not None:
+                traces.wait()
 
     def close(self) -> None:
         """Answer what waits, then take nothing more."""
-        self._waiting.close()
         self._closed = True
+        self.scheduler.close()
+        for loaded in list(self.packs.values()):
+            traces = getattr(loaded.model, "traces", None)
+            if traces is not None:
+                traces.wait()
 
     def __enter__(self) -> Engine:
         return self
@@ -158,85 +218,27 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EngineError("The engine is closed", do="Make a new one")
-
     def _loaded(self, name: str) -> Loaded:
         found = self.packs.get(name)
         if found is None:
             raise UnknownNameError("pack in this engine", name, self.packs)
         return found
 
-    def _answer_all(self, questions: list[Question]) -> list[Prediction]:
-        """What the queue's thread asks for; questions that were stopped fail by themselves."""
-        out = dict(self._batches(questions, ROWS))
-        if len(out) < len(questions):
-            raise EngineError("The request was stopped before it was answered")
-        return [out[i] for i in range(len(questions))]
+    def _whole(self) -> Backbone:
+        """The backbone with all its weights: those that served to make a copy are gone."""
+        return load_backbone(self._name, allow_hub=self._allow_hub) if self._name else self.backbone
 
-    def _batches(
-        self, questions: Sequence[Question], rows: int
-    ) -> Iterator[tuple[int, Prediction]]:
-        """Questions of one model in batches; a batch that was stopped gives nothing."""
-        by_model: dict[int, list[int]] = {}
-        for i, question in enumerate(questions):
-            by_model.setdefault(id(question.loaded.model), []).append(i)
-        for mine in by_model.values():
-            lengths = [sum(map(len, questions[i].request.fields.values())) for i in mine]
-            for batch in plan_batches(lengths, rows=rows):
-                chosen = [mine[j] for j in batch]
-                asked = [questions[i] for i in chosen]
-                stop = Stop(asked)
-                if stop():
-                    continue
-                with self._busy:
-                    found = _answer(asked, stop)
-                if not stop.seen:
-                    yield from zip(chosen, found, strict=True)
+    def _job(self, request: Request, loaded: Loaded) -> Job:
+        """The question as it is computed. Raises `TemplateError`."""
+        plan, card = loaded.prompt.plan, loaded.pack.card
+        text = json.dumps([card.integrity, sorted(request.fields.items())])
+        asked = hashlib.sha256(text.encode()).digest()  # whoever has the key asks for both
+        rendered = self._rendered.get(asked, lambda: plan.render(request.fields))
+        decoding = request.decoding or loaded.prompt.decoding
+        return Job(self._key(loaded, decoding, rendered), loaded, decoding, rendered)
 
-
-class Stop:
-    """Whether all of a batch's questions want to stop; remembers that it said so."""
-
-    def __init__(self, questions: Sequence[Question]) -> None:
-        self.asks = [q.should_stop for q in questions]
-        self.seen = False
-
-    def __call__(self) -> bool:
-        self.seen = self.seen or all(ask is not None and ask() for ask in self.asks)
-        return self.seen
-
-
-def _answer(questions: Sequence[Question], stop: Stop) -> list[Prediction]:
-    """One batch; all questions go to one model, and each prompt stands in it once."""
-    places: dict[tuple[int, Decoding], int] = {}
-    prompts: list[Prompt] = []
-    rows = []
-    for question in questions:
-        prompt = question.loaded.prompt
-        decoding = question.request.decoding or prompt.decoding
-        key = (id(question.loaded), decoding)
-        if key not in places:
-            places[key] = len(prompts)
-            prompts.append(replace(prompt, decoding=decoding))
-        rows.append(Row(places[key], question.request.fields))
-    return answer(questions[0].loaded.model, prompts, rows, should_stop=stop)
-
-
-def prompt_of(pack: Pack, backbone: Backbone) -> Prompt:
-    """A pack as it answers on a backbone. Raises `PackError`, `TemplateError` on a bad card."""
-    card = pack.card
-    plan = Plan(
-        backbone,
-        pack.template,
-        TASKS.get(card.task).kind,
-        card.source_length,
-        card.target_length,
-        tuple(card.labels),
-        card.positive,
-        pack.verbalizer if card.head == "verbalizer" else None,
-        None if card.prior is None else tuple(card.prior),
-    )
-    injection = backbone.lower(replace(pack.injection, weights={}))
-    return Prompt(plan, injection, Decoding.from_json(card.decoding))
+    def _key(self, loaded: Loaded, decoding: Decoding, rendered: Sequence[Rendered]) -> str:
+        told = [[r.ids, r.slots, r.mask] for r in rendered]
+        integrity, backbone = loaded.pack.card.integrity, self.backbone.hash
+        facts = [told, integrity, backbone, self.precision, decoding.as_json()]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

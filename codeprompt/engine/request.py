@@ -1,11 +1,22 @@
-"""What is asked of the engine: plain values, free of torch."""
+"""What is asked of the engine, and how urgently: plain values, free of torch."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codeprompt.backbones.decoding import Decoding
+
+
+class Priority(enum.IntEnum):
+    """Who waits for an answer; the lower number goes first."""
+
+    EXPLICIT = 0
+    HOVER = 1
+    DIAGNOSTICS = 2
+    BATCH = 3
+    TRAINING = 4
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,17 @@ def checkpoint_folder(request: TuneRequest) -> Iterator[Path]:
         ) from None
     except OSError as error:
         raise write_error(folder, error) from error
+    keep = True
     try:
         for left in folder.iterdir():  # what a killed writer left, and a run not to be gone on with
             if left.suffix == ".tmp" or (left.suffix == ".safetensors" and not request.resume):
                 left.unlink()
         yield folder
+        keep = False
     except BaseException:
-        lock.release()
+        keep = any(left.suffix == ".safetensors" for left in folder.iterdir())  # for --resume
         raise
-    lock.release()
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)

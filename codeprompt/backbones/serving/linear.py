@@ -50,6 +50,7 @@ class Maker:
     keep: collect those made now in `made`, to be stored.
     trace: whether the copy may record its steps.
     free: let the backbone's own weights go as soon as their copy stands.
+    bytes: of what was made so far.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Maker:
         self.dtype = DTYPES[precision]
         self.stored = {} if stored is None else stored
         self.keep, self.trace, self.made = keep, trace, dict[str, Tensor]()
+        self.bytes = 0
 
     def linear(self, *names: str) -> Linear:
         """The maps of these module names as one."""
@@ -81,6 +83,8 @@ class Maker:
         else:
             cast = [w.detach().to(self.dtype) for w in weights]
             kernel = Dense(cast[0] if len(cast) == 1 else torch.cat(cast), bias)
+        each = {"int8": 1, "bf16": 2, "float32": 4}[self.precision]
+        self.bytes += each * sum(w.numel() for w in weights)
         if self.free:
             for module in modules:
                 _release(module, self.backbone)
@@ -102,6 +106,11 @@ class Maker:
         if self.keep:
             self.made |= {f"{key}.values": values, f"{key}.scale": scale}
         return kernel(values, scale, bias)
+
+
+def size_of(tensor: Tensor) -> int:
+    """Its bytes."""
+    return tensor.numel() * tensor.element_size()
 
 
 def _release(module: nn.Module, backbone: nn.Module) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
 from codeprompt.backbones.roberta import Roberta
 from codeprompt.backbones.serving.kernels import Precision, attention_dtypes
-from codeprompt.backbones.serving.linear import Linear, Maker
+from codeprompt.backbones.serving.linear import Linear, Maker, size_of
 from codeprompt.backbones.t5 import ACTIVATIONS
 from codeprompt.errors import BackboneError
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
@@ -70,6 +70,7 @@ class ServingRoberta(Backbone):
             self.mask_map = maker.linear("lm_head.dense")
             self.mask_norm = _norm(maker, "lm_head.layer_norm")
             self.mask_head = maker.linear("lm_head.decoder")
+        self.bytes = maker.bytes + sum(map(size_of, self.embeddings.parameters()))
 
     @property
     def sites(self) -> Mapping[Site, SiteShape]:

@@ -1,11 +1,18 @@
-"""What decoding remembers in a T5 serving pass: the source, the caches, the beams' ancestry."""
+"""What decoding remembers in a T5 serving pass: the sources, the caches, the beams' ancestry.
+
+Rows join between steps. T5's decoder knows positions by distance alone, so a row that joins at step
+t is a row padded on the left: its slots before t are masked, and nothing else changes for it.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codeprompt.inject import Injected, Site, SiteRows
@@ -13,97 +20,220 @@ from codeprompt.inject import Injected, Site, SiteRows
 if TYPE_CHECKING:
     from codeprompt.backbones.serving.t5 import ServingT5
 
+ROOM = 32
+"""Steps that caches are laid out for at a time: most answers end sooner."""
+
 
 @dataclass
 class Memory:
-    """A source as the decoder sees it, its prompt columns included.
+    """Sources as the decoder sees them, their prompt columns included.
 
-    pairs: [L,2,B,H,S,h], keys and values of every layer; bias [B,1,1,S] or None.
+    pairs: [L,2,B,H,S,h], keys and values of every layer; bias [B,1,1,S].
     """
 
     pairs: Tensor
-    bias: Tensor | None
+    bias: Tensor
 
     def to(self, dtype: torch.dtype) -> Memory:
         """The same in another dtype."""
-        return Memory(self.pairs.to(dtype), None if self.bias is None else self.bias.to(dtype))
+        return Memory(self.pairs.to(dtype), self.bias.to(dtype))
 
     def select(self, index: Tensor) -> Memory:
         """The sources of some rows: index [R] -> memory of R rows."""
-        bias = None if self.bias is None else self.bias.index_select(0, index)
-        return Memory(self.pairs.index_select(2, index), bias)
+        return Memory(self.pairs.index_select(2, index), self.bias.index_select(0, index))
 
 
 class State:
-    """Static caches of B rows with K beams; slot P + t*K + k holds what beam k read at step t.
+    """Caches of B rows with K beams; slot P + t*K + k holds what beam k read at step t.
 
     The first P slots hold the decoder's prompt columns. Beams are queries over one cache under the
-    ancestry mask `seen`, so that nothing in the cache ever moves.
+    ancestry mask `seen`, so that nothing in the cache moves while a row runs. Caches and sources
+    are laid out for more rows, steps and source slots than are in use, so that joining copies only
+    what is new.
+
+    injected: what the rows' prompts add at every step, in the rows' order; whoever lets rows join
+        keeps it so.
     """
 
-    def __init__(
-        self, model: ServingT5, memory: Memory, injected: Injected, beams: int, steps: int
-    ) -> None:
-        layers, _, rows, heads, _, size = memory.pairs.shape
-        self.memory, self.beams, self.step, self.width = memory, beams, 0, 0
-        self.injected = without(injected, "decoder", "cross")
-        columns = injected.sites.get("decoder")
-        if columns is not None:
-            self.width = columns.bias.shape[1]
-        shape = (layers, 2, rows, heads, self.width + beams * steps, size)
-        like = self.pairs = memory.pairs.new_empty(shape, dtype=model.few)
-        self.over: Tensor | None = None
-        if columns is not None:
-            self.pairs.narrow(4, 0, self.width).copy_(columns_of(columns, like))
-            self.over = columns.bias.to(like.dtype)[:, None, None, :].expand(rows, -1, -1, -1)
-            if columns.past is not None:
-                moves = torch.arange(steps, device=like.device)
-                past = model.column_bias("decoder", columns.past, moves, self.width)
-                self.over = self.over + past.to(like.dtype).expand(rows, -1, -1, -1)
-        backwards = torch.arange(1 - steps, 1, device=like.device)
-        line = model.relative("decoder", backwards).to(like.dtype).T.repeat_interleave(beams, 1)
-        self.line = line[None, :, None, :]
-        self.seen: Tensor | None = None
-        if beams > 1:
-            self.seen = like.new_full((rows, 1, beams, beams * steps), float("-inf"))
-            self.itself = like.new_full((beams, beams), float("-inf")).fill_diagonal_(0.0)
+    def __init__(self, model: ServingT5, beams: int) -> None:
+        self.model, self.beams = model, beams
+        self.injected = Injected()
+        self.step = self.room = self.width = self.length = 0
+        empty = torch.empty(0, device=model.device)
+        self.starts, self.past, self.lengths = empty.long(), empty.long(), list[int]()
+        self.caches = self.sources = self.seen = self.columns = self.line = empty
+        self.over = empty
+        self.itself = empty.new_full((beams, beams), -math.inf, dtype=model.few).fill_diagonal_(0.0)
 
     @property
     def rows(self) -> int:
-        """B: how many rows are still in the batch."""
-        return self.pairs.shape[2]
+        """B: how many rows are in the batch."""
+        return self.starts.shape[0]
 
-    def used(self) -> Tensor:
-        """The slots in use, this step's K last: [L,2,B,H,S,h]."""
-        return self.pairs.narrow(4, 0, self.width + (self.step + 1) * self.beams)
+    @property
+    def memory(self) -> Memory:
+        """The rows' sources."""
+        pairs = self.sources.narrow(2, 0, self.rows).narrow(4, 0, self.length)
+        return Memory(pairs, self.over.narrow(3, 0, self.length))
 
-    def bias(self) -> Tensor:
-        """This step's bias over the slots in use, prompt columns included: [B|1,H,1|K,S]."""
+    def join(self, memory: Memory, injected: Injected, steps: int = ROOM) -> None:
+        """Rows that begin with the next step, after those that run.
+
+        injected: of the new rows; only its decoder columns are read. steps: to lay out for.
+        """
+        count, columns = memory.pairs.shape[2], injected.sites.get("decoder")
+        width = 0 if columns is None else columns.bias.shape[1]
+        if self.rows == 0:
+            self._begin(memory, width, min(steps, ROOM))
+        else:
+            self._join_sources(memory)
+            self._fit(self.rows + count, max(width, self.width))
+        self._join_caches(count, columns)
+        like, old = self.caches, self.rows
+        closed = like.new_full((count, 1, self.beams, self.beams * self.room), -math.inf)
+        self.seen = closed if old == 0 else torch.cat([self.seen, closed])
+        self.starts = torch.cat([self.starts, self.starts.new_full((count,), self.step)])
+        shape = (count,)
+        past = None if columns is None else columns.past
+        past = self.past.new_zeros(shape) if past is None else past.expand(shape)
+        self.past = torch.cat([self.past, past])
+        self._set_shift()
+
+    def open(self) -> tuple[Tensor, Tensor]:
+        """Open this step's slots and move on by one.
+
+        Returns the slots in use, this step's K last [L,2,B,H,S,h], and their bias [B,H,K,S].
+        """
+        if self.step == self.room:
+            self._make_room()
         now, size = self.step * self.beams, (self.step + 1) * self.beams
-        bias = self.line.narrow(3, self.line.shape[3] - size, size)
-        if self.seen is not None:
-            self.seen.narrow(3, now, self.beams).copy_(self.itself)
-            bias = bias + self.seen.narrow(3, 0, size)
-        if self.over is not None:
-            over = self.over if self.over.shape[2] == 1 else self.over.narrow(2, self.step, 1)
-            shape = (self.rows, bias.shape[1], bias.shape[2], -1)
-            bias = torch.cat([over.expand(*shape), bias.expand(*shape)], 3)
-        return bias
+        self.seen.narrow(3, now, self.beams).copy_(self.itself)
+        line = self.line.narrow(3, self.line.shape[3] - size, size)
+        bias = line + self.seen.narrow(3, 0, size)
+        if self.width:
+            over = self.columns
+            if self.shift is not None:
+                over = over + self._past_bias(self.shift + self.step)
+            bias = torch.cat([over.expand(*bias.shape[:3], -1), bias], 3)
+        used = self.caches.narrow(2, 0, self.rows).narrow(4, 0, self.width + size)
+        self.step += 1
+        return used, bias
 
     def reorder(self, parents: Tensor) -> None:
         """Beam k goes on from beam parents[:, k]: [B,K]; only the ancestry moves."""
-        if self.seen is not None:
-            index = parents[:, None, :, None].expand(-1, -1, -1, self.seen.shape[3])
-            self.seen = self.seen.gather(2, index)
+        if self.beams > 1:
+            size = self.step * self.beams
+            seen = self.seen.narrow(3, 0, size)
+            index = parents[:, None, :, None].expand(-1, -1, -1, size)
+            seen.copy_(seen.gather(2, index))
 
     def select(self, index: Tensor) -> None:
-        """Go on with some rows only: index [R]; the others' caches are let go."""
-        self.pairs = self.pairs.index_select(2, index)
-        self.memory, self.injected = self.memory.select(index), self.injected.select(index)
-        if self.seen is not None:
-            self.seen = self.seen.index_select(0, index)
-        if self.over is not None:
-            self.over = self.over.index_select(0, index)
+        """Go on with some rows only: index [R]; cheap where later rows fill the places."""
+        chosen: list[int] = index.tolist()
+        moves = [(to, row) for to, row in enumerate(chosen) if to != row]
+        if all(row >= len(chosen) for _, row in moves):
+            used = self.width + self.step * self.beams
+            for to, row in moves:
+                self.caches[:, :, to, :, :used] = self.caches[:, :, row, :, :used]
+                size = self.lengths[row]
+                self.sources[:, :, to, :, :size] = self.sources[:, :, row, :, :size]
+        else:
+            self.caches = self.caches.index_select(2, index)
+            self.sources = self.sources.index_select(2, index)
+        self.lengths = [self.lengths[row] for row in chosen]
+        self.length = max(self.lengths, default=0)
+        self.injected = self.injected.select(index)
+        self.seen, self.over = self.seen.index_select(0, index), self.over.index_select(0, index)
+        self.columns = self.columns.index_select(0, index)
+        self.starts, self.past = self.starts[index], self.past[index]
+        self._set_shift()
+
+    def _begin(self, memory: Memory, width: int, room: int) -> None:
+        """The first rows: their sources are taken as they lie."""
+        layers, _, rows, heads, _, size = memory.pairs.shape
+        self.sources, self.over = memory.pairs, memory.bias
+        self.lengths = _lengths(memory.bias)
+        self.length = max(self.lengths)
+        self.width, self.step = width, 0
+        shape = (layers, 2, rows, heads, width + self.beams * room, size)
+        self.caches = memory.pairs.new_empty(shape, dtype=self.model.few)
+        self._set_room(room)
+        self.columns = self.caches.new_zeros(0, 1, 1, width)
+
+    def _join_sources(self, memory: Memory) -> None:
+        old, more = self.rows, memory.pairs.shape[2]
+        wide = max(self.sources.shape[4], memory.pairs.shape[4])
+        if wide > self.sources.shape[4] or old + more > self.sources.shape[2]:
+            shape = list(self.sources.shape)
+            shape[2], shape[4] = _more(old + more, shape[2]), wide
+            laid = self.sources.new_empty(shape)
+            for row, size in enumerate(self.lengths):
+                laid[:, :, row, :, :size] = self.sources[:, :, row, :, :size]
+                laid[:, :, row, :, size:] = 0
+            self.sources = laid
+        place = self.sources.narrow(2, old, more)
+        place.narrow(4, 0, memory.pairs.shape[4]).copy_(memory.pairs)
+        place[..., memory.pairs.shape[4] :, :] = 0
+        self.over = torch.cat([_padded(self.over, wide), _padded(memory.bias, wide)])
+        self.lengths += _lengths(memory.bias)
+        self.length = max(self.lengths)
+
+    def _fit(self, rows: int, width: int) -> None:
+        held = self.caches.shape[2]
+        if rows > held or width > self.width:
+            self._lay_out(max(held, _more(rows, held)), width, 0, self.room)
+
+    def _make_room(self) -> None:
+        """Let go of the slots before the first row's, and lay out for more steps."""
+        first, rows = int(self.starts.min()), max(self.rows, self.caches.shape[2] // 2)
+        self._lay_out(rows, self.width, first, self.step - first + ROOM)
+
+    def _lay_out(self, rows: int, width: int, first: int, room: int) -> None:
+        """Caches for so many rows, columns and steps; slots before step `first` are let go."""
+        old, live, k = self.caches, self.rows, self.beams
+        shape = (*old.shape[:2], rows, old.shape[3], width + k * room, old.shape[5])
+        laid = old.new_empty(shape)
+        laid[:, :, :live, :, : self.width] = old[:, :, :live, :, : self.width]
+        laid[:, :, :live, :, self.width : width] = 0
+        kept = self.step - first
+        begin, end = self.width + first * k, self.width + self.step * k
+        laid[:, :, :live, :, width : width + kept * k] = old[:, :, :live, :, begin:end]
+        seen = self.seen.new_full((live, 1, k, k * room), -math.inf)
+        seen[..., : kept * k] = self.seen[..., first * k : self.step * k]
+        if width > self.width:
+            self.columns = _padded(self.columns, width)
+        self.caches, self.seen, self.width = laid, seen, width
+        self.starts, self.step = self.starts - first, kept
+        self._set_room(room)
+        self._set_shift()
+
+    def _join_caches(self, count: int, columns: SiteRows | None) -> None:
+        """Columns of the new rows; their slots before this step are masked, but must be numbers."""
+        place = self.caches.narrow(2, self.rows, count)
+        place[..., : self.width + self.step * self.beams, :] = 0
+        over = self.caches.new_full((count, 1, 1, self.width), -math.inf)
+        if columns is not None:
+            size = columns.bias.shape[1]
+            place[..., :size, :] = columns_of(columns, place)
+            over[..., :size] = columns.bias.to(over.dtype)[:, None, None, :]
+        self.columns = torch.cat([self.columns, over])
+
+    def _set_room(self, room: int) -> None:
+        self.room = room
+        backwards = torch.arange(1 - room, 1, device=self.caches.device)
+        line = self.model.relative("decoder", backwards).to(self.caches.dtype)
+        self.line = line.T.repeat_interleave(self.beams, 1)[None, :, None, :]
+
+    def _set_shift(self) -> None:
+        """How far a row's query stands after its columns at step 0; None where nowhere."""
+        self.shift = self.past - self.starts if bool(self.past.any()) else None
+
+    def _past_bias(self, query: Tensor) -> Tensor:
+        """Over columns that real tokens stand after: query positions [B] -> [B,H,1,P]."""
+        column = torch.arange(self.width, device=query.device)
+        found = self.model.relative("decoder", column - query[:, None]).permute(0, 2, 1)
+        found = found * (self.past > 0)[:, None, None]
+        return found[:, :, None].to(self.columns.dtype)
 
 
 def columns_of(rows: SiteRows, like: Tensor) -> Tensor:
@@ -118,3 +248,20 @@ def without(injected: Injected, *sites: Site) -> Injected:
         return injected
     left = {site: rows for site, rows in injected.sites.items() if site not in sites}
     return replace(injected, sites=left)
+
+
+def _padded(bias: Tensor, width: int) -> Tensor:
+    """bias [B,1,1,S] with -inf up to a width."""
+    return F.pad(bias, (0, width - bias.shape[3]), value=-math.inf)
+
+
+def _lengths(bias: Tensor) -> list[int]:
+    """The slots of each source up to its last real one: bias [B,1,1,S]."""
+    place = torch.arange(1, bias.shape[3] + 1, device=bias.device)
+    found: Sequence[int] = (place * (bias[:, 0, 0] > -math.inf)).amax(1).tolist()
+    return list(found)
+
+
+def _more(needed: int, held: int) -> int:
+    """Rows to lay out for: doubled up to sixteen, then as asked."""
+    return needed if needed > 16 else min(16, max(needed, 2 * held))

@@ -8,7 +8,7 @@ beams' ancestry are tables that a step reads a slice of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -24,9 +24,9 @@ from codeprompt.backbones.serving.layers import (
     make_layer,
     maps_of,
 )
-from codeprompt.backbones.serving.linear import Maker
+from codeprompt.backbones.serving.linear import Maker, size_of
 from codeprompt.backbones.serving.state import Memory, State, columns_of, without
-from codeprompt.backbones.serving.trace import Signature, flat, rebuilt, record, signature
+from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt, record, signature
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
 
@@ -66,8 +66,8 @@ class ServingT5(Backbone):
         ]
         self.memory_map = maker.linear(*[f"{path}.{x}" for path in paths for x in "kv"])
         self.head = maker.linear("lm_head")
-        self.recorded: dict[Signature, Callable[..., Tensor] | None] = {}
-        self.records = maker.trace
+        self.traces = Traces() if maker.trace else None
+        self.bytes = maker.bytes + size_of(self.shared.weight)
 
     @property
     def sites(self) -> Mapping[Site, SiteShape]:
@@ -123,13 +123,13 @@ class ServingT5(Backbone):
         maps = self._maps(self.memory_map(hidden, injected), 2 * layers)
         pairs = maps.view(layers, 2, *maps.shape[1:]).to(self.few)
         pad = source.pad_bias
-        bias = None if pad is None else pad.to(self.few)
+        count, length = hidden.shape[:2]
+        bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.few)
         rows = injected.sites.get("cross")
         if rows is not None:
-            real = pairs.new_zeros(1, 1, 1, hidden.shape[1]) if bias is None else bias
             pairs = torch.cat([columns_of(rows, pairs), pairs], 4)
-            over = rows.bias.to(self.few)[:, None, None, :].expand(hidden.shape[0], -1, -1, -1)
-            bias = torch.cat([over, real.expand(hidden.shape[0], -1, -1, -1)], -1)
+            over = rows.bias.to(self.few)[:, None, None, :].expand(count, -1, -1, -1)
+            bias = torch.cat([over, bias], -1)
         return Memory(pairs.contiguous(), bias)
 
     def decode(self, ids: Tensor, memory: Memory, injected: Injected = NOTHING) -> Tensor:
@@ -150,41 +150,48 @@ class ServingT5(Backbone):
 
     def begin(self, memory: Memory, injected: Injected, beams: int, steps: int) -> State:
         """A state for at most `steps` calls of `step` with K = `beams`."""
-        if beams >= BEAMS and self.few != self.many:
-            memory = memory.to(self.many)
-        if self.records:
-            self.record(memory, injected)
-        return State(self, memory, injected, beams, steps)
+        state = State(self, beams)
+        state.join(self.fit(memory, beams), injected, steps)
+        state.injected = without(injected, "decoder", "cross")
+        return state
+
+    def fit(self, memory: Memory, beams: int) -> Memory:
+        """Sources as steps with so many beams read them fastest."""
+        return memory.to(self.many) if beams >= BEAMS and self.few != self.many else memory
 
     def step(self, ids: Tensor, state: State) -> Tensor:
         """One token for each beam: ids [B,K] -> logits [B,K,V]; the state moves on by one."""
-        memory, injected = state.memory, state.injected
-        x, used, bias = self._embed(ids), state.used(), state.bias()
-        state.step += 1
-        kind = signature(injected, memory)
-        replay = self.recorded.get(kind)
-        if replay is None:
+        injected, memory = state.injected, state.memory
+        x, (used, bias) = self._embed(ids), state.open()
+        if self.traces is None:
             return self._advance(x, used, memory.pairs, bias, memory.bias, injected)
-        over = [] if memory.bias is None else [memory.bias]
-        return replay(x, used, memory.pairs, bias, *over, *flat(injected, kind))
+        kind = signature(injected, memory)
+        replay = self.traces.find(kind)
+        if replay is None:
+            self.traces.ask(kind, lambda: self._example(kind, memory, injected), self._record)
+            return self._advance(x, used, memory.pairs, bias, memory.bias, injected)
+        return replay(x, used, memory.pairs, bias, memory.bias, *flat(injected, kind))
 
-    def record(self, memory: Memory, injected: Injected) -> None:
-        """Record the step for such prompts (see `trace`), unless it is or cannot be."""
-        state = State(self, memory, injected, 2, 2)
-        injected, kind = state.injected, signature(state.injected, memory)
-        if kind in self.recorded:
-            return
+    def _example(self, kind: Signature, memory: Memory, injected: Injected) -> list[Tensor]:
+        """What a step of such prompts reads, small and shared with nobody."""
+        index = torch.zeros(2, dtype=torch.long, device=self.device)
+        some = Memory(memory.pairs[..., :9, :], memory.bias[..., :9]).select(index)
+        state = State(self, 2)
+        state.join(some, NOTHING)
+        x = self._embed(index[:, None].expand(-1, 2))
+        used, bias = state.open()
+        return [x, used, some.pairs, bias, some.bias, *flat(injected.select(index), kind)]
 
-        def run(x: Tensor, used: Tensor, pairs: Tensor, bias: Tensor, *left: Tensor) -> Tensor:
-            over = left[0] if kind[0] else None
-            return self._advance(x, used, pairs, bias, over, rebuilt(kind, left[kind[0] :]))
+    def _record(self, kind: Signature, example: Sequence[Tensor]) -> Callable[..., Tensor] | None:
+        """The step for such prompts as a recording (see `trace`), or None where it cannot be."""
 
-        x = self._embed(torch.zeros(state.rows, 2, dtype=torch.long, device=self.device))
-        over = [] if memory.bias is None else [memory.bias]
-        example = [x, state.used(), memory.pairs, state.bias(), *over, *flat(injected, kind)]
+        def run(
+            x: Tensor, used: Tensor, pairs: Tensor, bias: Tensor, over: Tensor, *left: Tensor
+        ) -> Tensor:
+            return self._advance(x, used, pairs, bias, over, rebuilt(kind, left))
+
         kernels = [m.kernel for m in (self.head, *maps_of(self.layers["decoder"]))]
-        packed = [k.holder for k in kernels if isinstance(k, Int8)]
-        self.recorded[kind] = record(run, packed, example)
+        return record(run, [k.holder for k in kernels if isinstance(k, Int8)], example)
 
     def _advance(
         self,
@@ -192,7 +199,7 @@ class ServingT5(Backbone):
         pairs: Tensor,
         memory: Tensor,
         bias: Tensor,
-        over: Tensor | None,
+        over: Tensor,
         injected: Injected,
     ) -> Tensor:
         """x [B,K,d], caches [L,2,B,H,S,h] whose last K slots this step fills -> logits [B,K,V]."""
@@ -253,7 +260,7 @@ class ServingT5(Backbone):
         index: int,
         x: Tensor,
         memory: Tensor,
-        over: Tensor | None,
+        over: Tensor,
         injected: Injected,
     ) -> Tensor:
         cross = layer.cross

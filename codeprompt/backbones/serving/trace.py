@@ -2,14 +2,16 @@
 
 A step is some 500 small operations, and a third of its time is Python's. `torch.jit.trace` records
 them for any number of rows, beams, steps and source tokens; a recording depends on which parts the
-prompts have (`signature`) alone. Recording takes a fraction of a second, may happen in another
-thread, and is never stored: it would be code. torch has announced the end of `torch.jit.trace`;
-where recording fails, steps go on as they were.
+prompts have (`signature`) alone. Recording takes a fraction of a second, happens in a thread of its
+own while steps go on as they were, and is never stored: it would be code. torch has announced the
+end of `torch.jit.trace`; where recording fails, steps go on as they were.
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,23 +22,88 @@ from codeprompt.backbones.serving.state import Memory
 from codeprompt.inject import Injected, LowRank
 from codeprompt.inject.rows import BranchRows
 
-Signature = tuple[bool, tuple[Any, ...], tuple[str, ...], torch.dtype]
-"""Whether sources have a bias, the sites of branches, the names of changed maps, memory's dtype."""
+Signature = tuple[tuple[Any, ...], tuple[str, ...], torch.dtype]
+"""The sites of branches, the names of changed maps, the memory's dtype."""
+Replay = Callable[..., Tensor]
+PATIENCE = 32
+"""Steps of a kind before it is recorded: a single short answer is not worth it."""
+KEPT = 8
+"""Recordings kept; each holds a few MB."""
+
+
+class Traces:
+    """Recordings by kind, the latest used kept; made one at a time beside the steps.
+
+    patience: steps of a kind before it is recorded. background: False records within the step.
+    """
+
+    def __init__(
+        self, *, patience: int = PATIENCE, kept: int = KEPT, background: bool = True
+    ) -> None:
+        self.patience, self.kept, self.background = patience, kept, background
+        self.made: OrderedDict[Signature, Replay | None] = OrderedDict()
+        self.steps: Counter[Signature] = Counter()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def find(self, kind: Signature) -> Replay | None:
+        """The recording of a kind, if there is one already."""
+        with self._lock:
+            if kind in self.made:
+                self.made.move_to_end(kind)
+            return self.made.get(kind)
+
+    def ask(
+        self,
+        kind: Signature,
+        example: Callable[[], Sequence[Tensor]],
+        record: Callable[[Signature, Sequence[Tensor]], Replay | None],
+    ) -> None:
+        """Count a step that had no recording; begin to record once there were enough."""
+        with self._lock:
+            self.steps[kind] += 1
+            busy = self._thread is not None and self._thread.is_alive()
+            if kind in self.made or busy or self.steps[kind] < self.patience:
+                return
+            del self.steps[kind]
+            given, inference = example(), torch.is_inference_mode_enabled()
+
+        def work() -> None:
+            with torch.inference_mode(inference):
+                self._keep(kind, record(kind, given))
+
+        if self.background:
+            self._thread = threading.Thread(target=work, name="recording")
+            self._thread.start()
+        else:
+            work()
+
+    def wait(self) -> None:
+        """Until nothing is being recorded."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _keep(self, kind: Signature, made: Replay | None) -> None:
+        with self._lock:
+            self.made[kind] = made
+            while len(self.made) > self.kept:
+                self.made.popitem(last=False)
 
 
 def signature(injected: Injected, memory: Memory) -> Signature:
     """What a recording depends on."""
     branches, deltas = tuple(sorted(injected.branches)), tuple(sorted(injected.deltas))
-    return memory.bias is not None, branches, deltas, memory.pairs.dtype
+    return branches, deltas, memory.pairs.dtype
 
 
 def flat(injected: Injected, found: Signature) -> list[Tensor]:
     """The tensors that a step reads, in the signature's order."""
     out: list[Tensor] = []
-    for site in found[1]:
+    for site in found[0]:
         rows = injected.branches[site]
         out += [rows.key, rows.value, rows.bias, rows.gate]
-    for name in found[2]:
+    for name in found[1]:
         out += [injected.deltas[name].down, injected.deltas[name].up]
     return out
 
@@ -45,15 +112,15 @@ def rebuilt(found: Signature, tensors: Sequence[Tensor]) -> Injected:
     """The inverse of `flat`."""
     left = iter(tensors)
     branches = {
-        site: BranchRows(next(left), next(left), next(left), next(left)) for site in found[1]
+        site: BranchRows(next(left), next(left), next(left), next(left)) for site in found[0]
     }
-    deltas = {name: LowRank(next(left), next(left)) for name in found[2]}
+    deltas = {name: LowRank(next(left), next(left)) for name in found[1]}
     return Injected(None, {}, branches, deltas)
 
 
 def record(
     step: Callable[..., Tensor], packed: Iterable[nn.Module], example: Sequence[Tensor]
-) -> Callable[..., Tensor] | None:
+) -> Replay | None:
     """`step` as a recording, or None where this torch cannot make one.
 
     packed: modules that hold what a recording cannot take as a constant (int8 weights).
@@ -63,7 +130,7 @@ def record(
             warnings.simplefilter("ignore")  # of the announced end, and of sizes read in Python
             trace: Any = torch.jit.trace
             made = trace(_Root(step, packed), tuple(example), check_trace=False)
-    except (RuntimeError, AttributeError):
+    except Exception:  # whatever it is, the step itself still works
         return None
 
     unoptimised: Any = torch.jit.optimized_execution  # type: ignore[attr-defined]

@@ -33,9 +33,12 @@ class _Open:
     names: tuple[str, ...] = ()
 
 
-def functions(text: str | bytes, language: str | Language) -> list[Function]:
+def functions(
+    text: str | bytes, language: str | Language, tree: Tree | None = None
+) -> list[Function]:
     """Every named function of `text`, nested ones too, in order of place.
 
+    tree: of this very text, where whoever asks has parsed it already (an editor, by its edits).
     Functions that hold a syntax error are given with `has_error`; those beside it are whole.
     Raises `DataError` for an unknown language or binary data.
     """
@@ -43,8 +46,7 @@ def functions(text: str | bytes, language: str | Language) -> list[Function]:
     data = source_bytes(text)
     if not data.strip():
         return []
-    tree = parse(data, language)
-    return list(_walk(data, language, tree))
+    return list(_walk(data, language, tree if tree is not None else parse(data, language)))
 
 
 @functools.cache

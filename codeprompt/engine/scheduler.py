@@ -1,0 +1,215 @@
+"""Who is admitted when: one thread, one turn after the other.
+
+A turn lets go what nobody wants any more, admits what fits, and takes a step. Admission goes by
+priority, between clients in turn, then by arrival; `EXPLICIT` and `HOVER` go ahead even when the
+flights are full, and others pause for them (see `Work.step`). Equal jobs are computed once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import torch
+
+from codeprompt.engine.job import Job, Outcome, Waiter
+from codeprompt.engine.queue import Queue
+from codeprompt.engine.work import Work, urgent
+from codeprompt.errors import EngineError
+from codeprompt.types import Prediction
+
+ROWS = 16
+"""Rows in the air: past this a step on two cores gains nothing a row (benchmarks/speed)."""
+BEAMS = 64
+"""Beams of all rows: each has its own part of the caches."""
+
+
+class Scheduler:
+    """waiting: jobs that may wait. clock: seconds that only grow.
+
+    threaded: False leaves the turns to the caller, for tests.
+    """
+
+    def __init__(
+        self,
+        waiting: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        threaded: bool = True,
+    ) -> None:
+        self.queue, self.work, self.clock, self.threaded = Queue(waiting), Work(), clock, threaded
+        self.busy = threading.Lock()
+        self.answered = 0
+        self._known: dict[str, Job] = {}
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = self._halted = False
+
+    def submit(self, job: Job, waiter: Waiter) -> Future[Prediction]:
+        """Queue a job, or wait for an equal one. Raises `QueueFullError`, `EngineError`."""
+        with self._change:
+            if self._closed:
+                raise EngineError("The engine is closed", do="Make a new one")
+            known = self._known.get(job.key)
+            if known is not None:
+                known.waiters.append(waiter)
+                if known in self.queue:
+                    self.queue.moved(known)
+                return waiter.future
+            job.waiters.append(waiter)
+            self.queue.put(job, now=self.clock())
+            self._known[job.key] = job
+            if self.threaded and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+                self._thread.start()
+                atexit.register(_halt, weakref.ref(self))
+            self._change.notify()
+        return waiter.future
+
+    def close(self) -> None:
+        """Take nothing more, answer what waits, then stop."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+            thread = self._thread
+        self._join(thread)
+
+    def halt(self) -> None:
+        """Stop after this turn, whatever waits."""
+        with self._change:
+            self._closed = self._halted = True
+            self._change.notify()
+            thread = self._thread
+        self._join(thread)
+
+    def _join(self, thread: threading.Thread | None) -> None:
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    @torch.inference_mode()
+    def turn(self) -> None:
+        """Let go, admit, step; all answers that come of it are given."""
+        began, before = self.clock(), self.answered
+        self._sweep()
+        jobs = self._admitted()
+        for job in jobs:
+            job.began = began
+        for job, outcome in self.work.admit(jobs):
+            self._finish(job, outcome)
+        for job, outcome in self.work.step():
+            self._finish(job, outcome)
+        for job, text in self.work.news():
+            for waiter in list(job.waiters):
+                error = waiter.tell(text)
+                if error is not None:
+                    self._release(job, waiter, error)
+        self.queue.pace.worked(self.clock() - began, self.answered - before)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.queue and not self.work.flights
+
+    def stats(self) -> dict[str, int]:
+        """What waits, what computes, and what was done so far."""
+        return {
+            "waiting": len(self.queue),
+            "computing": sum(1 for _ in self.work.jobs()),
+            "tokens": self.work.tokens,
+            "answered": self.answered,
+        }
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: not self.idle or self._closed)
+                if self.idle or self._halted:
+                    return
+            with self.busy:
+                try:
+                    self.turn()
+                except Exception as error:  # not one job's fault: tell all it may concern
+                    self._fail(error)
+
+    def _sweep(self) -> None:
+        """Waiters that gave up, were stopped or are too late; then jobs that nobody waits for."""
+        now = self.clock()
+        with self._change:
+            waiting, flying = list(self.queue), list(self.work.jobs())
+        for job in waiting:
+            self._look(job, now, job.loaded.soonest)
+        for job in flying:
+            self._look(job, now, 0.0)
+        dropped = set()
+        with self._change:
+            for job in (*waiting, *flying):
+                if not job.waiters and self._known.get(job.key) is job:
+                    del self._known[job.key]
+                    dropped.add(job)
+                    if job in self.queue:
+                        self.queue.remove(job)
+        if dropped:
+            self.work.drop(dropped.__contains__)
+
+    def _look(self, job: Job, now: float, least: float) -> None:
+        for waiter in list(job.waiters):
+            error = waiter.lost(now, least)
+            if error is not None:
+                self._release(job, waiter, error)
+
+    def _release(self, job: Job, waiter: Waiter, error: Exception) -> None:
+        with self._change:
+            if waiter in job.waiters:
+                job.waiters.remove(waiter)
+        waiter.settle(error)
+
+    def _admitted(self) -> list[Job]:
+        """What this turn encodes: in the queue's order, for as long as it fits."""
+        flying = list(self.work.jobs())
+        rows, beams = len(flying), sum(job.beams for job in flying)
+        hurry, tokens, out = any(map(urgent, flying)), 0, list[Job]()
+        with self._change:
+            while (job := self.queue.first()) is not None:
+                more = 2 if urgent(job) else 1
+                hurry, tokens = hurry or urgent(job), tokens + job.length
+                rows, beams = rows + (job.beams > 0), beams + job.beams
+                if (
+                    (out and tokens > self.work.tokens_a_turn)
+                    or (hurry and not urgent(job) and not self.work.background_turn)
+                    or (rows > 1 and (rows > more * ROWS or beams > more * BEAMS))
+                ):
+                    break
+                self.queue.take(job)
+                out.append(job)
+        return out
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        with self._change:
+            if self._known.get(job.key) is job:
+                del self._known[job.key]
+            waiters, job.waiters = job.waiters, []
+        if isinstance(outcome, Prediction) and job.began is not None:
+            job.loaded.took(self.clock() - job.began)
+        self.answered += 1
+        for waiter in waiters:
+            waiter.settle(outcome)
+
+    def _fail(self, error: Exception) -> None:
+        with self._change:
+            jobs = list(self._known.values())
+            for job in [job for job in jobs if job in self.queue]:
+                self.queue.remove(job)
+        self.work = Work()
+        for job in jobs:
+            self._finish(job, error)
+
+
+def _halt(made: weakref.ref[Scheduler]) -> None:
+    """At the interpreter's end: a thread that is within torch then would end the process hard."""
+    scheduler = made()
+    if scheduler is not None:
+        scheduler.halt()

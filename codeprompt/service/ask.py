@@ -1,0 +1,139 @@
+"""What is asked of the service and what it answers: plain values, free of HTTP and of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from codeprompt.check.items import as_item, called, missing_fields, whole
+from codeprompt.check.questions import Question, questions
+from codeprompt.errors import UsageError
+from codeprompt.languages import Language, find_language, language_of
+from codeprompt.registry import LANGUAGES
+from codeprompt.types import Kind, Prediction
+
+PriorityName = Literal["explicit", "hover", "diagnostics", "batch"]
+ROUTES: Mapping[str, str] = {
+    "summarize": "summarize",
+    "translate": "translate",
+    "defects": "defect",
+    "localize": "localize",
+}
+"""The last part of a route to the task behind it."""
+NO_FILE = "code"
+"""Stands for the file where none was named."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One text to answer for: every function of it, the one named, or the text as it stands.
+
+    file: what the code is from; its ending tells the language, and it is never opened.
+    function: `run` or `Server.run`. whole: one answer for the text as it stands.
+    pack: a name, or NAME@VERSION; None for the task's own. deadline_ms: from now on.
+    """
+
+    code: str
+    language: str | None = None
+    file: str | None = None
+    function: str | None = None
+    whole: bool = False
+    pack: str | None = None
+    priority: PriorityName = "explicit"
+    deadline_ms: int | None = None
+    target_language: str | None = None
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """Fields that the code does not hold."""
+        return {"target_language": self.target_language} if self.target_language else {}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One answer, with its place among those of its request."""
+
+    index: int
+    question: Question
+    prediction: Prediction
+    kind: Kind
+    pack: str
+    version: str
+    cached: bool
+    named: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """An item of `predict --json`, with pack, version and cached."""
+        item = as_item(self.question, self.prediction, self.kind)
+        score = item["score"]
+        return {
+            **item,
+            "file": item["file"] if self.named else None,
+            "score": score if math.isfinite(score) else None,
+            "pack": self.pack,
+            "version": self.version,
+            "cached": self.cached,
+        }
+
+
+@dataclass(frozen=True)
+class Token:
+    """A new part of the text of the answer number `index`."""
+
+    index: int
+    text: str
+
+
+Event = Token | Item
+
+
+def language_for(ask: Ask) -> Language:
+    """The language named, or the one that the file's ending tells. Raises `CodepromptError`."""
+    if ask.language is not None:
+        return find_language(ask.language)
+    found = language_of(ask.file, ask.code.encode("utf-8", "replace")) if ask.file else None
+    if found is None:
+        known = ask.file is not None
+        raise UsageError(
+            "The file's ending tells no supported language" if known else "No language is given",
+            expected="`language`, or `file` with the ending of one of: "
+            + ", ".join(LANGUAGES.names()),
+        )
+    return found
+
+
+def questions_of(ask: Ask) -> list[Question]:
+    """What to ask the engine, in order of place.
+
+    Raises `CodepromptError`; no message holds anything of the code.
+    """
+    language = language_for(ask)
+    path = Path(ask.file or NO_FILE)
+    if ask.whole:
+        if ask.function is not None:
+            raise UsageError("Both `function` and `whole` are given", do="Leave one of them out")
+        return [whole(path, ask.code, language)]
+    data = ask.code.encode("utf-8", "surrogatepass")
+    found = list(questions(path, data, language))
+    if ask.function is None:
+        return found
+    picked = called(found, ask.function)
+    if not picked:
+        raise UsageError(
+            f"The code has no function of the name in `function`, among {len(found)}",
+            expected="a name as in the code: run, or Server.run",
+        )
+    return picked
+
+
+def check_fields(wanted: list[str], asked: list[Question], extra: Mapping[str, str]) -> None:
+    """Raises `UsageError` where the template asks for what the request does not say."""
+    missing = missing_fields(wanted, asked[0].fields(extra)) if asked else ()
+    if missing:
+        raise UsageError(
+            f"The pack's template asks for {', '.join(missing)}, which the request does not say",
+            do="Give `target_language`" if "target_language" in missing else "Take another pack",
+        )

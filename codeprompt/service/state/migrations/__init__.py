@@ -1,0 +1,1 @@
+"""Alembic's folder; it reads the files here by itself."""

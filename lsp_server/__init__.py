@@ -1,0 +1,1 @@
+"""The language server: summaries, docstrings, warnings and translations where people work."""

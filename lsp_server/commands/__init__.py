@@ -1,0 +1,1 @@
+"""What the commands of `features/execute_command.py` do, one file each."""

@@ -1,0 +1,94 @@
+"""Summarize a workspace: a report of every function, growing while it is made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeprompt.errors import CodepromptError
+from lsp_server.answers import Answer, Query
+from lsp_server.commands.files import folder_files, read_document
+from lsp_server.documents import Document
+from lsp_server.engine import bounded
+
+if TYPE_CHECKING:
+    from lsp_server.server import CodepromptServer
+
+AT_ONCE = 8
+RENEW_SECONDS = 2.0
+
+
+async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]:
+    """{folder?}: the URI of the report, and what it counts. Cancelled, it keeps its part."""
+    root, paths = await folder_files(server, given)
+    report = _Report(root)
+    uri = await server.shown.show(f"{root.name}-summary.md", report.text("Working."))
+    renewed = time.monotonic()
+    state = "Stopped before the end."
+    try:
+        async with server.progresses.begin(f"Summarize {root.name}") as progress:
+            for number, path in enumerate(paths):
+                progress.update(path.relative_to(root).as_posix(), 100 * number / len(paths))
+                document = await read_document(server, path)
+                if document is not None:
+                    report.add(path, await _rows(server, document))
+                if time.monotonic() - renewed > RENEW_SECONDS:
+                    renewed = time.monotonic()
+                    server.shown.put(
+                        uri, report.text(f"{number + 1} of {len(paths)} files so far.")
+                    )
+        state = "Complete."
+    finally:
+        server.shown.put(uri, report.text(state))
+    return {"uri": uri, "files": report.files, "functions": report.functions,
+            "unsure": report.unsure}  # fmt: skip
+
+
+async def _rows(server: CodepromptServer, document: Document) -> list[tuple[str, int, str, str]]:
+    """Name, line, sentence and how sure, of each function."""
+    settings = server.settings_of(document)
+    pack = await server.pack_for("summarize", document.path, settings)
+    queries = [Query("summarize", f, pack) for f in document.functions if not f.body_is_trivial]
+    answers = await bounded([server.answers.get(query, "batch") for query in queries], AT_ONCE)
+    rows = []
+    for query, answer in zip(queries, answers, strict=True):
+        if isinstance(answer, CodepromptError):
+            raise answer
+        line = document.first_line(query.function) + 1
+        sure = isinstance(answer, Answer) and answer.confidence >= settings.hover.minimum_confidence
+        text = answer.text if sure and isinstance(answer, Answer) else ""
+        share = f"{answer.confidence:.0%}" if isinstance(answer, Answer) else "-"
+        rows.append((query.function.qualified_name, line, " ".join(text.split()), share))
+    return rows
+
+
+class _Report:
+    """The report so far."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = self.functions = self.unsure = 0
+        self._parts: list[str] = []
+
+    def add(self, path: Path, rows: list[tuple[str, int, str, str]]) -> None:
+        """A file's functions."""
+        if not rows:
+            return
+        self.files += 1
+        self.functions += len(rows)
+        self.unsure += sum(not text for _, _, text, _ in rows)
+        lines = [f"\n## {path.relative_to(self.root).as_posix()}\n",
+                 "| line | function | summary | confidence |", "|---:|---|---|---:|"]  # fmt: skip
+        for name, line, text, share in rows:
+            shown = text.replace("|", "\\|") or "(the model is not sure)"
+            lines.append(f"| {line} | `{name}` | {shown} | {share} |")
+        self._parts.append("\n".join(lines))
+
+    def text(self, state: str) -> str:
+        """The whole report."""
+        head = (
+            f"# {self.root.name}\n\nWritten by a model. {state} {self.files} files, "
+            f"{self.functions} functions, not sure about {self.unsure}.\n"
+        )
+        return head + "\n".join(self._parts) + "\n"

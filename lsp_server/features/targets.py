@@ -1,0 +1,25 @@
+"""Which languages a function can be translated to: those set, else those the pack is known for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codeprompt.languages.base import find_language, is_language
+from lsp_server.documents import Document
+from lsp_server.settings import Settings
+
+if TYPE_CHECKING:
+    from lsp_server.server import CodepromptServer
+
+
+def targets_for(server: CodepromptServer, document: Document, settings: Settings) -> list[str]:
+    """Names of languages other than the document's own; no model or engine is asked."""
+    root = server.folders.root_of(document.path)
+    pack = server.packs.choose("translate", settings.packs.translate, document.path, root)
+    if pack is None:
+        return []
+    known = pack.facts.targets if pack.facts else ()
+    names = [find_language(name).name for name in settings.translate.targets or known
+             if is_language(name)]  # fmt: skip
+    own = document.language.name if document.language else ""
+    return [name for name in dict.fromkeys(names) if name != own]
