@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     inward, outward = own_stdio()
     configure_logging(options.log_level)
+    # httpx brings its command line along (click, rich, pygments: 5 MB) where it can be imported.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from lsp_server.server import CodepromptServer
 
     code = asyncio.run(_serve(inward, outward, CodepromptServer))

@@ -25,12 +25,15 @@ EXPECTED = [
     "convert",
     "demo",
     "doctor",
+    "engine",
     "eval",
     "harvest",
     "list",
     "pack",
     "predict",
+    "purge",
     "score",
+    "serve",
     "tune",
 ]
 

@@ -9,6 +9,7 @@ import os
 from benchmarks.speed.shapes import SHAPES
 
 NAMES = {
+    "editor": "editor",
     "generate": "generate",
     "mixed-batch": "mixed_batch",
     "precision": "precision",

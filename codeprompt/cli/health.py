@@ -28,6 +28,11 @@ PACKAGES = (
     "peft",
     "click",
     "rich",
+    "httpx",
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
+    "ray",
 )
 QUESTION = "Summarize python: def add(first, second):\n    return first + second"
 
@@ -98,12 +103,22 @@ def folders() -> list[dict[str, Any]]:
 
 def checks(*, every_pack: bool = True) -> Iterator[Check]:
     """Every check, as it is done."""
-    yield _checked("python", _python)
-    yield _checked("languages", _languages)
+    yield checked("python", _python)
+    yield checked("languages", _languages)
     yield from _builtins()
     if every_pack:
         yield from _packs()
-    yield _checked("self-test", _self_test)
+    yield checked("self-test", _self_test)
+
+
+def checked(name: str, check: Callable[[], str]) -> Check:
+    """Whatever goes wrong in a check is its answer, never the end of the others."""
+    try:
+        return Check(name, True, check())
+    except CodepromptError as error:
+        return Check(name, False, str(error))
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}")
 
 
 def short(path: Path) -> str:
@@ -112,16 +127,6 @@ def short(path: Path) -> str:
         return "~/" + path.relative_to(Path.home()).as_posix()
     except (ValueError, RuntimeError):
         return str(path)
-
-
-def _checked(name: str, check: Callable[[], str]) -> Check:
-    """Whatever goes wrong in a check is its answer, never the end of the others."""
-    try:
-        return Check(name, True, check())
-    except CodepromptError as error:
-        return Check(name, False, str(error))
-    except Exception as error:
-        return Check(name, False, f"{type(error).__name__}: {error}")
 
 
 def _python() -> str:
@@ -152,7 +157,7 @@ def _builtins() -> Iterator[Check]:
             "This installation ships no backbone. Install a release, or give --backbone DIR.",
         )
     for name, folder in shipped.items():
-        yield _checked(name, lambda folder=folder: _weights(folder))  # type: ignore[misc]
+        yield checked(name, lambda folder=folder: _weights(folder))  # type: ignore[misc]
 
 
 def _weights(folder: Path) -> str:
@@ -177,7 +182,7 @@ def _packs() -> Iterator[Check]:
             card = load(path).card
             return f"{card.task}, {card.method} on {card.backbone.name} ({where})"
 
-        yield _checked(f"pack {name}", check)
+        yield checked(f"pack {name}", check)
 
 
 def _self_test() -> str:

@@ -22,6 +22,7 @@ Examples:
   curl --unix-socket "$XDG_RUNTIME_DIR/codeprompt/engine.sock" http://codeprompt/v1/status
   codeprompt serve --host 0.0.0.0 --port 8420 --allow-remote --token-file ~/codeprompt.token
   CODEPROMPT_HOME=/srv/codeprompt codeprompt serve --uds /srv/codeprompt/engine.sock
+  codeprompt serve --ray --replicas 2 --packs-from s3://team/packs --token-file token
 
 Editors and the command line find the engine by its state folder: there is one engine for each.
 `codeprompt engine start` runs the same in the background. A port always asks for a token
@@ -52,6 +53,37 @@ def engine_settings(command: Any) -> Any:
     return command
 
 
+def ray_options(command: Any) -> Any:
+    """Options of `serve --ray`."""
+    for option in (
+        click.option("--packs-from", metavar="URL", help="With --ray: packs from a folder that "
+                     "all machines read: a path, s3://BUCKET/FOLDER, ..."),
+        click.option("--ray-address", metavar="ADDRESS", help="With --ray: of a running cluster "
+                     "(auto, HOST:PORT).  [default: one is begun here]"),
+        click.option("--max-replicas", type=click.IntRange(min=1), help="With --ray: the load "
+                     "decides, up to so many."),
+        click.option("--min-replicas", type=click.IntRange(min=0), help="With --ray: never fewer."),
+        click.option("--replicas", type=click.IntRange(min=1), help="With --ray: so many.  "
+                     "[default: 1]"),
+        click.option("--ray", is_flag=True, help="As a Ray Serve deployment."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def ray_chosen(given: dict[str, Any], uds: Path | None) -> dict[str, Any] | None:
+    """Where the cluster and the packs are; None without --ray. Raises `UsageError`."""
+    asked = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None
+             and name != "ray"]  # fmt: skip
+    if not given["ray"]:
+        if asked:
+            raise UsageError(f"{asked[0]} is for Ray", do="Give --ray too")
+        return None
+    if uds is not None:
+        raise UsageError("Ray listens on a port, and has no --uds", do="Give --host and --port")
+    return {"address": given["ray_address"], "packs_from": given["packs_from"]}
+
+
 @click.command("serve", epilog=EXAMPLES)
 @click.option("--uds", type=OUT_FILE, metavar="PATH", help="The socket, if not the usual one.")
 @click.option("--host", help="Listen on TCP too.  [default: 127.0.0.1, if --port is given]")
@@ -68,6 +100,7 @@ def engine_settings(command: Any) -> Any:
     help="Leave when nobody has asked for anything so long; 0: never.  [default: 0]",
 )
 @engine_settings
+@ray_options
 def serve(
     uds: Path | None,
     host: str | None,
@@ -82,14 +115,15 @@ def serve(
     memory: int,
     job_cores: int,
     job_memory: int,
+    **ray: Any,
 ) -> None:
     """Serve every pack over a socket (and a port, if asked): the engine in the foreground."""
-    if token_file is not None and host is None and port is None:
+    if token_file is not None and host is None and port is None and not ray["ray"]:
         raise UsageError("--token-file is for a port", do="Give --port too")
+    chosen = ray_chosen(ray, uds)
     token = _token(token_file) if token_file is not None else None
     from codeprompt.cli.progress import quiet_libraries
     from codeprompt.client.address import Home
-    from codeprompt.service.run import run
     from codeprompt.service.settings import Settings
 
     quiet_libraries(offline=not allow_hub)
@@ -104,15 +138,18 @@ def serve(
         job_cores=job_cores,
         job_memory_mb=job_memory,
     )
-    status = run(
-        settings,
-        uds=uds.expanduser().absolute() if uds else None,
-        host=host,
-        port=port,
-        token=token,
-        insecure_bind=allow_remote,
-        say=note,
-    )
+    listen: dict[str, Any] = {
+        "host": host, "port": port, "token": token, "insecure_bind": allow_remote, "say": note
+    }  # fmt: skip
+    if chosen is not None:
+        from codeprompt.service.ray_app import run_ray, scale
+
+        amount = scale(ray["replicas"], ray["min_replicas"], ray["max_replicas"])
+        status = run_ray(settings, amount, **chosen, **listen)
+    else:
+        from codeprompt.service.run import run
+
+        status = run(settings, uds=uds.expanduser().absolute() if uds else None, **listen)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # a thread that loads or computes has nothing to lose, and takes seconds

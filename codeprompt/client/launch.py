@@ -170,12 +170,12 @@ def _leave(home: Home, deadline: float) -> None:
         except CodepromptError:
             if record is not None:
                 end(record, kill=False)
-    if _gone(home, deadline):
+    if _gone(home, address, deadline):
         return
     for kill in (False, True):
         if record is not None:
             end(record, kill=kill)
-        if _gone(home, time.monotonic() + KILL_SECONDS):
+        if _gone(home, address, time.monotonic() + KILL_SECONDS):
             return
     raise EngineError(
         f"The engine of {home.folder} does not end"
@@ -184,8 +184,9 @@ def _leave(home: Home, deadline: float) -> None:
     )
 
 
-def _gone(home: Home, deadline: float) -> bool:
-    while home.alive():
+def _gone(home: Home, address: Address | None, deadline: float) -> bool:
+    """Whether the lock is free, and (an engine of another state folder may) nobody answers."""
+    while home.alive() or (address is not None and _probed(address) is not None):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL)

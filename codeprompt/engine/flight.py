@@ -86,7 +86,7 @@ class Flight(Generic[Seat]):
         memory, injected: of these rows. prompts: of each, as `at_steps` gave it.
         """
         longest = max(ask.decoding.max_new_tokens for ask in asks)
-        self.state.join(self.model.fit(memory, self.state.beams), injected, longest)
+        self.state.join(memory, injected, longest)
         self.search.add(asks)
         self.seats += seats
         self.prompts += prompts

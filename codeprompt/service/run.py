@@ -74,7 +74,7 @@ def run(
     """
     tcp = host is not None or port is not None or not SOCKETS
     host = host or "127.0.0.1"
-    _allowed(host, token if tcp else "", insecure_bind)
+    allowed(host, token if tcp else "", insecure_bind)
     home = Home(settings.home)
     with claimed(home) as claim:
         if SOCKETS:
@@ -94,7 +94,7 @@ def run(
         return loop.run_until_complete(_live(settings, claim))
 
 
-def _allowed(host: str, token: str | None, insecure_bind: bool) -> None:
+def allowed(host: str, token: str | None, insecure_bind: bool) -> None:
     """Beyond loopback only on purpose, and with a token. Raises `UsageError`."""
     if is_loopback(host):
         return

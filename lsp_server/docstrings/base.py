@@ -21,12 +21,14 @@ TODO = "TODO"
 class Habit:
     """How a file writes its documentation.
 
-    quote: Python's. one_line: short texts stand on one line. next_line: the text begins on the line
-    after the opening. mark: what opens a tag, `@` or `\\`. opening: the comment's (`/**`, `///`).
+    quote: Python's. raw: the string to be replaced in part is raw. one_line: short texts stand
+    on one line. next_line: the text begins on the line after the opening. mark: what opens a tag,
+    `@` or `\\`. opening: the comment's (`/**`, `///`).
     brief: the summary is tagged. sections: parameters are documented too. width: of a line.
     """
 
     quote: str = '"""'
+    raw: bool = False
     one_line: bool = True
     next_line: bool = False
     mark: str = "@"
@@ -142,11 +144,11 @@ class Docstring(Style):
         return [*first, *(["", *added] if added else []), habit.quote]
 
     def head(self, summary: str, habit: Habit, width: int) -> list[str]:
-        text = summary.replace("\\", "\\\\").replace(habit.quote, "'" * 3)
-        content = wrapped(text, width - len(habit.quote))
-        if habit.next_line:
-            return [habit.quote, *content]
-        return [habit.quote + content[0], *content[1:]]
+        _, text = _quotable(summary, habit.quote)
+        text = text.strip() if habit.raw else text.strip().replace("\\", "\\\\")
+        opening = ("r" if habit.raw else "") + habit.quote
+        content = wrapped(text, width - len(opening))
+        return [opening, *content] if habit.next_line else [opening + content[0], *content[1:]]
 
 
 def _quotable(text: str, quote: str) -> tuple[str, str]:

@@ -147,6 +147,9 @@ def _replaced(
     start, end = function.doc_start, function.doc_end
     indent = indent_at(function.source, start)
     narrow = _narrowed(habit, indent)
+    opened = re.match(r"(\w*)(\"{3}|'{3})", function.doc)
+    if opened is not None and kind.place == "inside":
+        narrow = replace(narrow, quote=opened[2], raw="r" in opened[1].lower())
     raw = re.split(r"\r\n|\r|\n", function.doc)
     rest = _rest(raw)
     if rest is None:

@@ -41,7 +41,7 @@ def register(server: CodepromptServer) -> None:
             function = next(document.functions_within(params.range), None)
         listed = _all(server, document, settings, function, params.context.diagnostics)
         only = params.context.only
-        wanted = [action for action in listed if only is None or _asked(str(action.kind), only)]
+        wanted = [action for action in listed if only is None or _asked(_word(action.kind), only)]
         return [_fit(server, action) for action in wanted]
 
     async def resolve(action: types.CodeAction) -> types.CodeAction:
@@ -127,7 +127,7 @@ def _command(title: str, kind: str, command: str, argument: dict[str, Any]) -> t
 def _fit(server: CodepromptServer, action: types.CodeAction) -> types.CodeAction | types.Command:
     """As this editor takes it: a literal or a command; resolved later or by a command."""
     if action.data is not None and action.edit is None and not server.editor.resolves:
-        action = _command(action.title, str(action.kind), DOCUMENT, action.data)
+        action = _command(action.title, _word(action.kind), DOCUMENT, action.data)
     if server.editor.literals or action.command is None:
         return action
     return action.command
@@ -135,8 +135,13 @@ def _fit(server: CodepromptServer, action: types.CodeAction) -> types.CodeAction
 
 def _asked(kind: str, only: Any) -> bool:
     """`refactor` asks for `refactor.rewrite` too."""
-    wanted = [str(getattr(one, "value", one)) for one in only]
+    wanted = [_word(one) for one in only]
     return any(not one or kind == one or kind.startswith(one + ".") for one in wanted)
+
+
+def _word(kind: Any) -> str:
+    """A kind as it goes over the wire."""
+    return str(getattr(kind, "value", kind))
 
 
 def reference(document: Document, function: Function) -> dict[str, Any]:

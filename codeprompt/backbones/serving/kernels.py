@@ -128,10 +128,11 @@ class OneDnn(Int8):
 
 
 def attention_dtypes(precision: Precision, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """What many queries, and what the few of a decoding step attend in.
+    """What attends to a source, and what a decoding step attends to its own past in.
 
-    On processors, in a narrow copy: many in bf16 where there are bf16 products, few in float32,
-    which torch's fused attention is far faster in for single queries.
+    On processors, in a narrow copy: sources in bf16 where there are bf16 products (many queries or
+    much to read), the past in float32, which torch's fused attention is faster in for the few
+    queries of a step (benchmarks/speed).
     """
     if precision == "float32" or device.type != "cpu":
         return DTYPES[precision], DTYPES[precision]

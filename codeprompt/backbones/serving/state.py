@@ -34,10 +34,6 @@ class Memory:
     pairs: Tensor
     bias: Tensor
 
-    def to(self, dtype: torch.dtype) -> Memory:
-        """The same in another dtype."""
-        return Memory(self.pairs.to(dtype), self.bias.to(dtype))
-
     def select(self, index: Tensor) -> Memory:
         """The sources of some rows: index [R] -> memory of R rows."""
         return Memory(self.pairs.index_select(2, index), self.bias.index_select(0, index))

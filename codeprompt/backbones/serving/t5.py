@@ -30,10 +30,6 @@ from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt,
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
 
-BEAMS = 8
-"""From this many beams on, attention to the source is faster in bf16 where that is fast."""
-
-
 class ServingT5(Backbone):
     """A T5 ready to answer; made by `prepare`."""
 
@@ -121,14 +117,14 @@ class ServingT5(Backbone):
         """Cross-attention keys and values of every layer, once per source: hidden [B,T,d]."""
         layers = len(self.layers["decoder"])
         maps = self._maps(self.memory_map(hidden, injected), 2 * layers)
-        pairs = maps.view(layers, 2, *maps.shape[1:]).to(self.few)
+        pairs = maps.view(layers, 2, *maps.shape[1:]).to(self.many)
         pad = source.pad_bias
         count, length = hidden.shape[:2]
-        bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.few)
+        bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.many)
         rows = injected.sites.get("cross")
         if rows is not None:
             pairs = torch.cat([columns_of(rows, pairs), pairs], 4)
-            over = rows.bias.to(self.few)[:, None, None, :].expand(count, -1, -1, -1)
+            over = rows.bias.to(self.many)[:, None, None, :].expand(count, -1, -1, -1)
             bias = torch.cat([over, bias], -1)
         return Memory(pairs.contiguous(), bias)
 
@@ -151,13 +147,9 @@ class ServingT5(Backbone):
     def begin(self, memory: Memory, injected: Injected, beams: int, steps: int) -> State:
         """A state for at most `steps` calls of `step` with K = `beams`."""
         state = State(self, beams)
-        state.join(self.fit(memory, beams), injected, steps)
+        state.join(memory, injected, steps)
         state.injected = without(injected, "decoder", "cross")
         return state
-
-    def fit(self, memory: Memory, beams: int) -> Memory:
-        """Sources as steps with so many beams read them fastest."""
-        return memory.to(self.many) if beams >= BEAMS and self.few != self.many else memory
 
     def step(self, ids: Tensor, state: State) -> Tensor:
         """One token for each beam: ids [B,K] -> logits [B,K,V]; the state moves on by one."""
@@ -165,7 +157,7 @@ class ServingT5(Backbone):
         x, (used, bias) = self._embed(ids), state.open()
         if self.traces is None:
             return self._advance(x, used, memory.pairs, bias, memory.bias, injected)
-        kind = signature(injected, memory)
+        kind = signature(injected)
         replay = self.traces.find(kind)
         if replay is None:
             self.traces.ask(kind, lambda: self._example(kind, memory, injected), self._record)

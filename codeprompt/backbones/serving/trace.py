@@ -18,12 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codeprompt.backbones.serving.state import Memory
 from codeprompt.inject import Injected, LowRank
 from codeprompt.inject.rows import BranchRows
 
-Signature = tuple[tuple[Any, ...], tuple[str, ...], torch.dtype]
-"""The sites of branches, the names of changed maps, the memory's dtype."""
+Signature = tuple[tuple[Any, ...], tuple[str, ...]]
+"""The sites of branches and the names of changed maps."""
 Replay = Callable[..., Tensor]
 PATIENCE = 32
 """Steps of a kind before it is recorded: a single short answer is not worth it."""
@@ -91,10 +90,9 @@ class Traces:
                 self.made.popitem(last=False)
 
 
-def signature(injected: Injected, memory: Memory) -> Signature:
+def signature(injected: Injected) -> Signature:
     """What a recording depends on."""
-    branches, deltas = tuple(sorted(injected.branches)), tuple(sorted(injected.deltas))
-    return branches, deltas, memory.pairs.dtype
+    return tuple(sorted(injected.branches)), tuple(sorted(injected.deltas))
 
 
 def flat(injected: Injected, found: Signature) -> list[Tensor]:

@@ -36,6 +36,8 @@ OnPack = Callable[[str, str], Awaitable[None] | None]
 LOCK_SECONDS = 10.0
 KEEP_SECONDS = 7 * 24 * 3600.0
 """How long what a failed or cancelled job left can be gone on with."""
+LINGER_SECONDS = 0.05
+"""From the last answer to a trainer's going on."""
 REST_SECONDS = 5.0
 """Before a job is tried again whose outcome could not be written down."""
 log = logging.getLogger(__name__)
@@ -114,7 +116,9 @@ class Jobs:
         """Requests are in flight (or no more): trainers stand still, within their share."""
         self.share.busy = busy
         if busy:
-            self._pause()  # going on can wait for the next tick: requests come in bursts
+            self._pause()
+        elif (loop := self._loop) is not None:  # requests come in bursts: no going on in between
+            loop.call_soon_threadsafe(loop.call_later, LINGER_SECONDS, self._pause)
 
     @property
     def running(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ EVENTS = event_stream(
     status_code=201,
     operation_id="upload",
     response_model=UploadInfo,
-    responses=errors(422, 503),
+    responses=errors(409, 422, 503),
 )
 async def upload(
     service: TheService, file: Annotated[UploadFile, File(description="JSON lines in UTF-8")]

@@ -19,7 +19,9 @@ async def status(service: TheService) -> Response:
     return as_json(await service.status())
 
 
-@router.delete("/v1/cache", operation_id="clear_cache", response_model=Cleared, responses=errors())
+@router.delete(
+    "/v1/cache", operation_id="clear_cache", response_model=Cleared, responses=errors(409)
+)
 async def clear_cache(service: TheService) -> Response:
     """Forget the cached answers."""
     return as_json({"cleared": service.clear_cache()})
@@ -30,7 +32,7 @@ async def clear_cache(service: TheService) -> Response:
     status_code=202,
     operation_id="shutdown",
     response_model=Leaving,
-    responses=errors(),
+    responses=errors(409),
 )
 async def shutdown(request: Request, service: TheService) -> Response:
     """Take nothing new, finish what is there, then end; over the socket, or with the token."""

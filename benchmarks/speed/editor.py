@@ -1,0 +1,309 @@
+"""`editor`: how long an editor waits for `codeprompt-lsp`, against the budgets of its design.
+
+A real server over its pipes and a real engine of its own, on the built-in backbone with an untuned
+prompt and the task's own decoding (`--pack` takes another). Functions are those of the standard
+library with 200 to 256 tokens; every cold one is asked about for the first time. `--rounds` of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.measure import Outcome, signature, table
+
+BUDGETS = {
+    "initialize": 700.0,
+    "hover, cold": 400.0,
+    "hover, cached": 10.0,
+    "actions": 50.0,
+    "resolve, cached": 50.0,
+    "cancel": 50.0,
+    "server, MB": 60.0,
+}
+MODULES = ("ast", "argparse", "tarfile", "zipfile", "mailbox", "smtplib", "imaplib", "pickle",
+           "optparse", "decimal", "fractions", "statistics", "shutil", "tempfile")  # fmt: skip
+SHORTEST, LONGEST = 200, 256
+PULLS = {
+    "textDocument": {
+        "diagnostic": {},
+        "hover": {"contentFormat": ["markdown"]},
+        "codeAction": {
+            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": []}},
+            "resolveSupport": {"properties": ["edit"]},
+        },
+    },
+    "workspace": {"workspaceEdit": {"documentChanges": True}, "applyEdit": True},
+}
+
+
+def main(options: argparse.Namespace) -> Outcome:
+    """Measure everything, print a table."""
+    files = standard_library()
+    with tempfile.TemporaryDirectory(prefix="codeprompt-bench-") as name:
+        folder = Path(name)
+        env = prepare(folder, options)
+        times = starts(env, options.rounds)
+        try:
+            with served(env) as server:
+                server.ready(folder)
+                times |= asked(server, files, options.rounds)
+                times["server, MB"] = [server.megabytes()]
+        finally:
+            from codeprompt.client import Home, stop
+
+            stop(home=Home(folder / "home"))
+    show(times)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    tails = {f"{name}, p95": p95(found) for name, found in times.items()}
+    return Outcome(
+        "editor", {}, {**medians, **tails}, signature(rounds=options.rounds, pack=options.pack)
+    )
+
+
+def standard_library() -> list[str]:
+    """Texts of modules with functions of the length that is asked about."""
+    import importlib
+
+    return [inspect.getsource(importlib.import_module(name)) for name in MODULES]
+
+
+def prepare(folder: Path, options: argparse.Namespace) -> dict[str, str]:
+    """Packs in a data folder of their own; the environment that leads there."""
+    import shutil
+
+    from codeprompt.backbones.load import load_backbone
+    from codeprompt.pack import store
+
+    backbone = load_backbone("builtin")
+    packs = folder / "data" / "packs"
+    if options.pack:
+        shutil.copytree(options.pack, packs / "summarize")
+    else:
+        store.save(untuned(backbone, "summarize"), packs / "summarize")
+    store.save(untuned(backbone, "defect"), packs / "defect")
+    (folder / "home").mkdir()
+    return {
+        **os.environ,
+        "CODEPROMPT_HOME": str(folder / "home"),
+        "CODEPROMPT_DATA": str(folder / "data"),
+        "OMP_NUM_THREADS": str(options.threads),
+    }
+
+
+def untuned(backbone: Any, name: str) -> Any:
+    """A pack of the task's hard template."""
+    from codeprompt.backbones.decoding import Decoding
+    from codeprompt.inject import Injection
+    from codeprompt.pack import make_pack
+    from codeprompt.registry import TASKS
+    from codeprompt.template import parse, resolve
+    from codeprompt.verbalizers import Verbalizer
+
+    task = TASKS.get(name)
+    words = task.label_words.get(backbone.family)
+    decoding = Decoding(max_new_tokens=task.target_length, beams=task.beams)
+    return make_pack(
+        injection=Injection(),
+        backbone=backbone,
+        name=name,
+        task=name,
+        method="hard",
+        template=resolve(parse(task.templates[backbone.family]), backbone.tokenizer),
+        verbalizer=Verbalizer.of(words) if words else None,
+        labels=task.labels,
+        positive=task.positive,
+        decoding=decoding.as_json(),
+        source_length=task.source_length,
+        target_length=task.target_length,
+    )
+
+
+class Server:
+    """A server process over its pipes."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lsp_server"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
+        )  # fmt: skip
+        self.number = 0
+
+    def send(self, method: str, params: Any, number: int | None = None) -> None:
+        """A request (with a number) or a notification."""
+        assert self.process.stdin is not None
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        body = json.dumps(message if number is None else {**message, "id": number}).encode()
+        self.process.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        self.process.stdin.flush()
+
+    def read(self) -> dict[str, Any]:
+        """The next message."""
+        assert self.process.stdout is not None
+        length = 0
+        while line := self.process.stdout.readline():
+            if line.startswith(b"Content-Length:"):
+                length = int(line.split(b":")[1])
+            elif not line.strip():
+                found: dict[str, Any] = json.loads(self.process.stdout.read(length))
+                return found
+        raise SystemExit("The server has ended.")
+
+    def answer(self, number: int) -> dict[str, Any]:
+        """The response to a request."""
+        while True:
+            found = self.read()
+            if found.get("id") == number and "method" not in found:
+                return found
+
+    def ask(self, method: str, params: Any) -> Any:
+        """The result of a request."""
+        self.number += 1
+        self.send(method, params, self.number)
+        found = self.answer(self.number)
+        if "error" in found:
+            raise SystemExit(f"{method}: {found['error']['message']}")
+        return found["result"]
+
+    def begin(self, folder: Path) -> None:
+        """`initialize` and `initialized`; a hover waits for its answer, warnings are on."""
+        set_up = {
+            "hover": {"budget": 120_000, "minimumConfidence": 0.0},
+            "diagnostics": {"mode": "on", "threshold": 0.0},
+            "pause": {"onBattery": False, "memory": 0},
+        }
+        uri = folder.as_uri()
+        params = {"processId": os.getpid(), "rootUri": uri, "capabilities": PULLS,
+                  "initializationOptions": set_up}  # fmt: skip
+        self.ask("initialize", params)
+        self.send("initialized", {})
+
+    def ready(self, folder: Path) -> None:
+        """Begin, and wait for an engine that answers."""
+        self.begin(folder)
+        uri = self.open(folder / "first.py", "def first(a):\n    return a\n")
+        self.hover(uri, 0)
+
+    def open(self, path: Path, text: str) -> str:
+        """Open a document."""
+        item = {"uri": path.as_uri(), "languageId": "python", "version": 1, "text": text}
+        self.send("textDocument/didOpen", {"textDocument": item})
+        return path.as_uri()
+
+    def hover(self, uri: str, line: int) -> Any:
+        """A hover on the name behind `def `."""
+        return self.ask("textDocument/hover", place(uri, line))
+
+    def megabytes(self) -> float:
+        """Resident memory."""
+        import psutil
+
+        return float(psutil.Process(self.process.pid).memory_info().rss / 1e6)
+
+
+@contextmanager
+def served(env: Mapping[str, str]) -> Iterator[Server]:
+    """A server that ends with the block."""
+    server = Server(env)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def starts(env: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
+    """From the start of the process to the answer of `initialize`."""
+    found = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        with served(env) as server:
+            server.ask("initialize", {"processId": None, "capabilities": PULLS})
+            found.append((time.perf_counter() - began) * 1e3)
+    return {"initialize": found[1:]}
+
+
+def asked(server: Server, files: list[str], rounds: int) -> dict[str, list[float]]:
+    """Hovers, actions and cancellations on functions, and the warnings of a long file."""
+    from codeprompt.languages.functions import functions
+    from codeprompt.languages.functions.tokens import tokens
+
+    folder = Path(tempfile.gettempdir())
+    times: dict[str, list[float]] = {}
+
+    def timed(name: str, run: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        found = run()
+        times.setdefault(name, []).append((time.perf_counter() - began) * 1e3)
+        return found
+
+    places: list[tuple[str, int]] = []
+    for number, text in enumerate(files):
+        uri = server.open(folder / f"codeprompt-{number}.py", text)
+        for function in functions(text, "python"):
+            if SHORTEST <= len(tokens(function.bare, "python")) <= LONGEST:
+                places.append((uri, function.start_line - 1))
+    if len(places) < 2 * rounds:
+        raise SystemExit(f"Only {len(places)} functions are long enough for {rounds} rounds.")
+    for uri, line in places[:rounds]:
+        timed("hover, cold", lambda uri=uri, line=line: server.hover(uri, line))
+        timed("hover, cached", lambda uri=uri, line=line: server.hover(uri, line))
+        found = timed("actions", lambda uri=uri, line=line: actions(server, uri, line))
+        action = next(one for one in found if "data" in one)
+        timed("resolve, cached", lambda action=action: server.ask("codeAction/resolve", action))
+    for uri, line in places[rounds : 2 * rounds]:
+        server.number += 1
+        server.send("textDocument/hover", place(uri, line), server.number)
+        time.sleep(0.02)
+        server.send("$/cancelRequest", {"id": server.number})
+        timed("cancel", lambda: server.answer(server.number))
+    text = "".join(files)
+    lines = text.splitlines(keepends=True)[:2000]
+    uri = server.open(folder / "codeprompt-long.py", "".join(lines))
+    pull = {"textDocument": {"uri": uri}}
+    timed("2,000 lines, cold", lambda: server.ask("textDocument/diagnostic", pull))
+    for _ in range(rounds):
+        timed("2,000 lines, cached", lambda: server.ask("textDocument/diagnostic", pull))
+    return times
+
+
+def actions(server: Server, uri: str, line: int) -> Any:
+    """What is offered at a line."""
+    at = place(uri, line)
+    span = {"start": at["position"], "end": at["position"]}
+    given = {"textDocument": at["textDocument"], "range": span, "context": {"diagnostics": []}}
+    return server.ask("textDocument/codeAction", given)
+
+
+def place(uri: str, line: int) -> dict[str, Any]:
+    """The place of a function's head: on its first line, which `def` may be indented on."""
+    return {"textDocument": {"uri": uri}, "position": {"line": line, "character": 8}}
+
+
+def p95(found: list[float]) -> float:
+    """The value that 95 of 100 stay below."""
+    ordered = sorted(found)
+    return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+
+
+def show(times: Mapping[str, list[float]]) -> None:
+    """The table."""
+    rows = []
+    for name, found in times.items():
+        budget = BUDGETS.get(name)
+        tail = p95(found)
+        verdict = "" if budget is None else ("yes" if tail <= budget else "NO")
+        limit = "" if budget is None else f"{budget:.0f}"
+        rows.append([name, f"{statistics.median(found):.1f}", f"{tail:.1f}", limit, verdict])
+    table(["ms", "p50", "p95", "budget", "kept"], rows)

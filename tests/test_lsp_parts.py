@@ -1,0 +1,511 @@
+"""Parts of the language server by themselves: settings, turns, rest, skips, packs, trust."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+
+from codeprompt.client import PackInfo
+from codeprompt.languages.functions import functions
+from lsp_server.answers import Answer, Answers, Query
+from lsp_server.cards import Facts, facts_of
+from lsp_server.commands.explain import parts_of
+from lsp_server.debounce import LEAST, MOST, Latest, Superseded
+from lsp_server.documents import Document
+from lsp_server.features.diagnostics import Warnings, message, threshold, unworthy, worth
+from lsp_server.features.inline_completion import opening
+from lsp_server.packs import Chosen, Packs, near_packs, project_name
+from lsp_server.power import Power
+from lsp_server.settings import Diagnostics, Pause, Settings, nearest_file, read, read_file
+from lsp_server.skips import Skips
+from lsp_server.trust import Trust, content_of
+from tests.editing import Local, at, opened
+
+FACTS = Facts("defect", 0.6, 0.4, 0.72, 0.85, 0.8, 200)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of its own."""
+    monkeypatch.setenv("CODEPROMPT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# --- settings
+
+
+def test_a_setting_that_does_not_fit_keeps_its_value_and_gets_a_message() -> None:
+    """Bad options never stop the server."""
+    found, problems = read(
+        {
+            "hover": {"enabled": False, "budget": "soon"},
+            "diagnostics": {"threshold": 2, "severity": "hint"},
+            "packs": 7,
+            "colour": 1,
+            "exclude": ["a", 3],
+            "threads": 2,
+        }
+    )
+    assert (found.hover.enabled, found.hover.budget) == (False, 400)
+    assert (found.diagnostics.threshold, found.diagnostics.severity) == (None, "hint")
+    assert (found.threads, found.exclude) == (2, ())
+    for word in ("hover.budget", "diagnostics.threshold", "packs", "colour", "exclude"):
+        assert sum(word in problem for problem in problems) == 1
+    assert read(["x"])[1]
+    assert read(None) == (Settings(), [])
+
+
+def test_every_feature_has_an_off_switch() -> None:
+    """By the names that editors use."""
+    off: dict[str, Any] = {
+        name: {"enabled": False}
+        for name in ("hover", "docstring", "codeLens", "inlayHints", "inlineCompletion",
+                     "translate", "tune")
+    }  # fmt: skip
+    found, problems = read({**off, "diagnostics": {"mode": "off"}})
+    assert not problems
+    assert not found.inline_completion.enabled
+    assert Settings().inlay_hints.enabled is Settings().code_lens.enabled is False
+
+
+def test_the_nearest_file_wins_and_cannot_say_what_is_personal(tmp_path: Path) -> None:
+    """In a monorepo each part has its own; a tree cannot make itself trusted."""
+    for folder in (tmp_path, tmp_path / "part"):
+        (folder / ".codeprompt").mkdir(parents=True)
+    (tmp_path / ".codeprompt/editor.toml").write_text("[hover]\nenabled = false\n")
+    near = tmp_path / "part/.codeprompt/editor.toml"
+    near.write_text('trust = "always"\n[docstring]\nstyle = "numpy"\n')
+    path = tmp_path / "part/deep/a.py"
+    assert nearest_file(path, tmp_path) == near
+    assert nearest_file(tmp_path / "b.py", tmp_path) == tmp_path / ".codeprompt/editor.toml"
+    assert nearest_file(Path("/elsewhere/a.py"), tmp_path) is None
+    found, problems = read_file(near, Settings())
+    assert (found.docstring.style, found.trust, found.hover.enabled) == ("numpy", "ask", True)
+    assert "trust" in problems[0]
+    near.write_text("not toml")
+    assert read_file(near, Settings())[1]
+
+
+def test_settings_come_per_folder_and_are_asked_for_again() -> None:
+    """Each folder its own; a change counts at once; a silent editor gets the defaults."""
+
+    async def check() -> None:
+        local = Local()
+        folders = [{"uri": "file:///w/one", "name": "one"}, {"uri": "file:///w/two", "name": "two"}]
+        await local.begin(
+            workspaceFolders=folders,
+            capabilities={"workspace": {"configuration": True}},
+            initializationOptions={"codeprompt": {"hover": {"budget": 50}}},
+        )
+        while not local.sent.called("workspace/configuration"):
+            await asyncio.sleep(0)
+        local.reply(
+            "workspace/configuration",
+            [None, {"hover": {"enabled": False}}, {"hover": {"budget": 70}}],
+        )
+        await local.server.folders.ready.wait()
+        one, two = (local.server.folders.of(Path(f"/w/{n}/a.py")) for n in ("one", "two"))
+        assert (one.hover.enabled, one.hover.budget) == (False, 50)
+        assert (two.hover.enabled, two.hover.budget) == (True, 70)
+        assert local.server.folders.of(Path("/other/a.py")).hover.budget == 50
+
+    asyncio.run(check())
+
+
+def test_an_editor_that_only_pushes_settings_is_heard() -> None:
+    """As Neovim 0.7 does."""
+
+    async def check() -> None:
+        local = Local()
+        await local.begin()
+        settings = {"codeprompt": {"hover": {"enabled": False}}}
+        local.send("workspace/didChangeConfiguration", {"settings": settings})
+        while local.server.folders.of(None).hover.enabled:
+            await asyncio.sleep(0)
+
+    asyncio.run(check())
+
+
+# --- turns and rest
+
+
+def test_the_newest_request_wins_its_turn() -> None:
+    """The ones before it come back empty-handed, at once; other documents are not concerned."""
+
+    async def check() -> None:
+        latest, done = Latest(), []
+
+        async def ask(name: str, uri: str) -> None:
+            try:
+                async with latest.turn(("hint", uri)):
+                    done.append(name)
+            except Superseded:
+                done.append(f"not {name}")
+
+        await asyncio.gather(ask("a", "x"), ask("b", "x"), ask("c", "y"))
+        assert sorted(done) == ["b", "c", "not a"]
+        async with latest.turn(("hint", "x"), wait=False):
+            done.append("at once")
+
+    asyncio.run(check())
+
+
+def test_the_pause_grows_with_how_long_answers_take() -> None:
+    """Within bounds."""
+    latest = Latest()
+    assert latest.pause(("hint", "x")) == LEAST
+    latest._usual["hint"] = 0.8
+    assert latest.pause(("hint", "x")) == pytest.approx(0.4)
+    latest._usual["hint"] = 60.0
+    assert latest.pause(("hint", "x")) == MOST
+
+
+def test_passive_features_rest_on_battery_and_while_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless they are told not to."""
+    import psutil
+
+    class Unplugged:
+        power_plugged = False
+
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: Unplugged, raising=False)
+    assert Power().rest(Pause()) == "on battery"
+    assert Power().rest(Pause(on_battery=False, memory=0)) == ""
+    assert "memory is short" in Power().rest(Pause(on_battery=False, memory=1 << 40))
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: None, raising=False)
+    assert Power().rest(Pause(memory=0)) == ""
+
+
+# --- files that are left alone
+
+
+def test_files_are_left_alone_with_a_reason_that_is_told_once(tmp_path: Path) -> None:
+    """Too big, generated, vendored, excluded, ignored by git, of no language of ours."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    text = "def f():\n    return 1\n"
+    cases = {
+        "big.py": (text * 60_000, "larger than 1000 KB"),
+        "made.py": ("# @generated\n" + text, "generated"),
+        "a_pb2.py": (text, "generated"),
+        "node_modules/a.js": ("function f() {}", "vendored"),
+        "out/a.py": (text, "settings exclude"),
+        "ignored.py": (text, "ignored by git"),
+        "a.zig": ("fn f() void {}", "no supported language"),
+        "fine.py": (text, ""),
+    }
+    settings = dataclasses.replace(Settings(), exclude=("out/*",))
+    told: list[str] = []
+
+    async def check() -> None:
+        skips = Skips(lambda document, reason: told.append(reason))
+        for name, (source, wanted) in cases.items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            document = Document(path.as_uri(), source)
+            for _ in range(2):
+                found = await skips.reason(document, settings, tmp_path)
+                assert (wanted in found) if wanted else found == "", name
+
+    asyncio.run(check())
+    assert len(told) == len(cases) - 1
+
+
+# --- packs and trust
+
+
+def listed(name: str, task: str = "summarize", **more: Any) -> PackInfo:
+    """A pack as the engine lists it."""
+    return PackInfo(**{"name": name, "task": task, "version": "aa", "active": "aa", **more})
+
+
+def write_pack(folder: Path, content: str = "{}") -> Path:
+    """Something that looks like a pack."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.json").write_text(content)
+    (folder / "prompt.safetensors").write_bytes(b"x")
+    return folder
+
+
+class Engine:
+    """Takes packs as the engine's client does."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bool]] = []
+
+    async def upload_pack(self, folder: Path, name: str, activate: bool) -> PackInfo:
+        """Keep the name."""
+        self.sent.append((name, activate))
+        return listed(name, version=f"v{len(self.sent)}")
+
+
+def test_a_project_s_pack_is_asked_about_before_it_is_sent(tmp_path: Path) -> None:
+    """Consent counts for its content: a changed pack is asked about again; refusal is kept too."""
+    pack = write_pack(tmp_path / ".codeprompt/packs/ours")
+    engine, asked = Engine(), []
+
+    async def send(answer: bool | None) -> Packs:
+        async def ask(folder: Path) -> bool | None:
+            asked.append(folder.name)
+            return answer
+
+        packs = Packs(Trust())
+        await packs.send_project(engine, tmp_path / "a.py", tmp_path, ask)  # type: ignore[arg-type]
+        return packs
+
+    assert asyncio.run(send(None)).choose("summarize", "", tmp_path / "a.py", tmp_path) is None
+    assert asyncio.run(send(False)).choose("summarize", "", tmp_path / "a.py", tmp_path) is None
+    assert engine.sent == []
+    packs = asyncio.run(send(True))
+    chosen = packs.choose("summarize", "", tmp_path / "a.py", tmp_path)
+    assert chosen is not None
+    assert (chosen.label, chosen.shown) == (f"{project_name(tmp_path, 'ours')}@v1", "ours@v1")
+    assert engine.sent == [(project_name(tmp_path, "ours"), False)]
+    assert packs.choose("summarize", "", Path("/elsewhere/a.py"), Path("/elsewhere")) is None
+    asyncio.run(send(None))
+    assert asked == ["ours"] * 3
+    content = content_of(pack)
+    (pack / "prompt.safetensors").write_bytes(b"y")
+    assert content_of(pack) != content
+    asyncio.run(send(None))
+    assert asked == ["ours"] * 4
+
+
+def test_the_nearest_packs_come_first(tmp_path: Path) -> None:
+    """Up to the project's root, and never above it."""
+    write_pack(tmp_path / ".codeprompt/packs/above")
+    write_pack(tmp_path / "root/.codeprompt/packs/one")
+    write_pack(tmp_path / "root/part/.codeprompt/packs/two")
+    root = tmp_path / "root"
+    names = [folder.name for folder in near_packs(root / "part/a.py", root)]
+    assert names == ["two", "one"]
+
+
+def test_the_pack_is_picked_by_hand_by_setting_by_project_else_the_newest(tmp_path: Path) -> None:
+    """Another project's is never taken, and a retired one neither."""
+    packs = Packs(Trust())
+    mine = project_name(tmp_path, "summarize")
+    packs.listed = [
+        listed("old", created="2026-01-01"),
+        listed("new", created="2026-02-01"),
+        listed("project.00000000.theirs", created="2026-03-01"),
+        listed("retired", active=None, created="2026-04-01"),
+        listed("sorter", "defect"),
+    ]
+
+    def chosen(wanted: str = "") -> str | None:
+        found = packs.choose("summarize", wanted, tmp_path / "a.py", tmp_path)
+        return found.label if found else None
+
+    assert chosen() == "new@aa"
+    assert chosen("old") == "old@aa"
+    assert chosen("old@bb") == "old@bb"
+    assert chosen("sorter") is None
+    packs.listed.append(listed(mine, created="2025-01-01"))
+    assert chosen() == f"{mine}@aa"
+    assert chosen("summarize") == f"{mine}@aa"
+    packs.picked["summarize"] = "old"
+    assert chosen() == "old@aa"
+    assert packs.names("summarize", tmp_path) == ["new", "old", mine, "retired"]
+
+
+# --- warnings
+
+
+def defect(text: str = "def f(a):\n    return a\n") -> tuple[Document, Query]:
+    """A document and the question about its function."""
+    document = Document("file:///a.py", text, language_id="python")
+    pack = Chosen("d", "v", "defect", "builtin", FACTS)
+    return document, Query("defect", document.functions[0], pack)
+
+
+def test_a_warning_does_not_flicker() -> None:
+    """It comes at the threshold, and goes only a margin below it."""
+
+    async def check() -> None:
+        local = Local()
+        warnings = Warnings(local.server)
+        document, query = defect()
+
+        def shown(probability: float) -> bool:
+            answer = Answer("defective", probability, "d@v")
+            local.server.answers._known[query.key] = answer
+            return bool(warnings.items(document, [query], Settings()))
+
+        found = [shown(p) for p in (0.59, 0.61, 0.57, 0.56, 0.54, 0.57, 0.6)]
+        assert found == [False, True, True, True, False, False, True]
+
+    asyncio.run(check())
+
+
+def test_a_warning_says_its_rates() -> None:
+    """Probability, base rate, precision on validation, pack."""
+    _, query = defect()
+    text = message(query.function, Answer("defective", 0.83, "d@v"), query.pack)
+    assert text == (
+        "f may have a defect: probability 83%; base rate 40%; "
+        "72% of such warnings were right on validation (n=200) [d@v]"
+    )
+    assert threshold(Settings(), FACTS) == 0.6
+    assert threshold(Settings(diagnostics=Diagnostics(threshold=0.9)), FACTS) == 0.9
+    assert threshold(Settings(), None) == 0.5
+
+
+def test_a_pack_that_does_not_beat_never_stays_silent() -> None:
+    """By the lower end of its accuracy; without one there is no proof."""
+    assert worth(FACTS)
+    assert not worth(dataclasses.replace(FACTS, least=0.59))
+    assert not worth(Facts())
+    assert not worth(None)
+    weak = Chosen("d", "v", "defect", "b", dataclasses.replace(FACTS, accuracy=0.61, least=0.55))
+    assert "right on 61%" in unworthy(weak)
+    assert "never warning would be on 60%" in unworthy(weak)
+
+
+def test_the_ignore_comment_is_honoured_and_trivial_bodies_are_left() -> None:
+    """As `codeprompt check` does."""
+    text = (
+        "# codeprompt: ignore\ndef a(x):\n    return x + 1\n\n"
+        "def b(x):  # codeprompt: ignore\n    return x + 1\n\n"
+        "def c(x):\n    return x + 1\n\ndef d(x):\n    pass\n"
+    )
+    document, query = defect(text)
+
+    async def check() -> None:
+        found = Warnings(Local().server).queries(document, query.pack)
+        assert [one.function.name for one in found] == ["c"]
+
+    asyncio.run(check())
+
+
+def test_facts_are_read_from_whatever_a_card_holds() -> None:
+    """Missing and odd values are left."""
+    card = {
+        "task": "defect", "threshold": 0.6, "base_rate": 0.4, "licence": {"weights": "MIT"},
+        "scores": [
+            {"metric": "accuracy", "value": 85.0, "n": 200, "interval": [80.0, 90.0]},
+            {"metric": "f1", "value": 70.0, "parts": {"precision": 72.0}},
+        ],
+    }  # fmt: skip
+    found = facts_of(card)
+    assert dataclasses.replace(found, weights="") == FACTS
+    assert found.beats_never
+    assert facts_of({"scores": 3, "threshold": "x", "data": [], "licence": None}) == Facts()
+
+
+# --- places
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "column", "wanted"),
+    [
+        ("a.py", 'def f(a):\n    """\n    return a\n', 1, 7, ("f", '"""', "")),
+        ("a.py", 'def f(a):\n    """"""\n    return a\n', 1, 7, ("f", "", "")),
+        ("a.py", "def f(a):\n    x = 1\n    return a\n", 1, 9, None),
+        ("a.py", 'x = """\n', 0, 7, None),
+        ("a.java", "class A {\n  /**\n  int f(int a) { return a; }\n}\n", 1, 5, ("f", " */", " ")),
+        ("a.go", "package p\n\n// \nfunc F(a int) int { return a }\n", 2, 3, ("F", "", "")),
+        ("a.cs", "class A {\n  ///\n  int F() { return 1; }\n}\n", 1, 5, ("F", "", " ")),
+    ],
+)
+def test_documentation_is_offered_where_one_begins_to_type_it(
+    name: str, text: str, line: int, column: int, wanted: tuple[str, str, str] | None
+) -> None:
+    """After an opening, in a text that does not parse yet."""
+    document = Document(f"file:///{name}", text)
+    found = opening(document, types.Position(line=line, character=column))
+    assert (found and (found[0].name, *found[1:])) == wanted
+
+
+def test_the_parts_of_a_function_are_few_and_never_its_head() -> None:
+    """Lines with something on them, evenly grouped."""
+    lines = ["def f():", "", *[f"    x = {n}" for n in range(40)]]
+    parts = parts_of(lines)
+    assert len(parts) <= 16
+    assert parts[0][0] == 2
+    assert parts[-1][1] == 42
+    assert parts_of(["int f() { return 1; }"]) == []
+
+
+# --- answers
+
+
+def test_one_computation_serves_all_who_wait_and_stops_with_the_last() -> None:
+    """A cancelled waiter does not take the answer from the others."""
+    function = functions("def f(a):\n    return a\n", "python")[0]
+    query = Query("summarize", function, Chosen("p", "v", "summarize", "b"))
+    asked: list[str] = []
+    stopped: list[str] = []
+    release = asyncio.Event()
+
+    class Client:
+        async def answer(self, *given: Any, **more: Any) -> list[Any]:
+            asked.append(given[1])
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                stopped.append(given[1])
+                raise
+            from codeprompt.client import Item
+
+            return [Item(text="Gives back a.", score=-0.5)]
+
+    async def ready() -> Any:
+        return Client()
+
+    async def turn() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def check() -> None:
+        answers = Answers(ready)
+        first, second = (asyncio.ensure_future(answers.get(query)) for _ in range(2))
+        await turn()
+        first.cancel()
+        await turn()
+        assert not stopped
+        release.set()
+        answer = await second
+        assert answer is not None
+        assert answer.confidence == pytest.approx(0.6065, abs=1e-3)
+        assert answers.known(query) is answer
+        assert len(asked) == 1
+        release.clear()
+        answers.forget()
+        third = asyncio.ensure_future(answers.get(query))
+        await turn()
+        third.cancel()
+        await turn()
+        assert len(stopped) == 1
+
+    asyncio.run(check())
+
+
+def test_the_list_of_actions_asks_no_engine(tmp_path: Path) -> None:
+    """Not even for one that is not there; unsupported kinds are not offered."""
+
+    async def check() -> None:
+        local = Local()
+        await local.begin()
+        path = tmp_path / "a.py"
+        local.send("textDocument/didOpen", opened(path, "def f(a):\n    return a\n", "python"))
+        place = at(path, 0, 5)
+        given = {
+            "textDocument": place["textDocument"],
+            "range": {"start": place["position"], "end": place["position"]},
+            "context": {"diagnostics": [], "only": ["refactor"]},
+        }
+        local.server.engine.wake = lambda: None  # type: ignore[method-assign]
+        found = (await local.ask(5, "textDocument/codeAction", given))["result"]
+        assert [action["title"] for action in found] == ["Write the documentation of f"]
+        assert found[0]["command"] == "codeprompt.document"
+        assert local.server.engine.state.kind in ("idle", "starting")
+
+    asyncio.run(check())
