@@ -12,14 +12,18 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codeprompt.client import AsyncClient, Item
-from codeprompt.client.messages import Priority, TaskName
+from codeprompt.errors import CodepromptError
 from codeprompt.languages.functions import Function
 from lsp_server.packs import Chosen
 
+if TYPE_CHECKING:
+    from codeprompt.client import AsyncClient, Item
+    from codeprompt.client.messages import Priority, TaskName
+
 MOST = 4096
+CLEAN = ("clean", "false", "0")
 ROUTES: dict[str, TaskName] = {
     "summarize": "summarize",
     "translate": "translate",
@@ -66,11 +70,15 @@ class _Flight:
 class Answers:
     """The answers so far, and the computations under way.
 
-    ready: gives the connection, or raises `CodepromptError`.
+    ready: gives the connection, or raises `CodepromptError`. on_lost: told that it is gone.
     """
 
-    def __init__(self, ready: Callable[[], Awaitable[AsyncClient]]) -> None:
-        self._ready = ready
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[AsyncClient]],
+        on_lost: Callable[[CodepromptError], None] = lambda error: None,
+    ) -> None:
+        self._ready, self._on_lost = ready, on_lost
         self._known: OrderedDict[str, Answer | None] = OrderedDict()
         self._flights: dict[str, _Flight] = {}
 
@@ -121,17 +129,23 @@ class Answers:
             task.exception()
 
     async def _ask(self, query: Query, key: str, priority: Priority) -> Answer | None:
+        from codeprompt.client import UnreachableError
+
         client = await self._ready()
         options: dict[str, Any] = {"target_language": query.target} if query.target else {}
-        items = await client.answer(
-            ROUTES[query.task],
-            query.function.bare,
-            query.function.language.name,
-            whole=True,
-            pack=query.pack.label,
-            priority=priority,
-            **options,
-        )
+        try:
+            items = await client.answer(
+                ROUTES[query.task],
+                query.function.bare,
+                query.function.language.name,
+                whole=True,
+                pack=query.pack.label,
+                priority=priority,
+                **options,
+            )
+        except UnreachableError as error:
+            self._on_lost(error)
+            raise
         answer = as_answer(items, query.pack)
         self._known[key] = answer
         while len(self._known) > MOST:
@@ -154,9 +168,15 @@ def as_answer(items: list[Item], pack: Chosen) -> Answer | None:
 
 
 def _lines(items: list[Item]) -> tuple[tuple[int, int, float], ...]:
-    """Parts that a localizing pack names: first and last line, probability."""
+    """Parts that a localizing pack names: first and last line (1-based), probability.
+
+    One item for all of the text names no part.
+    """
+    whole = max(item.end_line for item in items)
     return tuple(
         (item.start_line, item.end_line, item.score or 0.0)
         for item in items
-        if item.start_line > 0 and len(items) > 1
+        if item.start_line > 0
+        and item.end_line - item.start_line + 1 < whole
+        and item.label not in CLEAN
     )

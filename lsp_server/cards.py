@@ -11,10 +11,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from codeprompt.client import Home, PackInfo
 from codeprompt.languages.base import is_language
+
+if TYPE_CHECKING:
+    from codeprompt.client import PackInfo
 
 CARD = "card.json"
 LARGEST = 1_000_000
@@ -101,6 +103,7 @@ def facts_for(pack: PackInfo, projects: tuple[Path, ...] = ()) -> Facts | None:
 
 def _places(pack: PackInfo, projects: tuple[Path, ...]) -> Iterator[Path]:
     import codeprompt
+    from codeprompt.client import Home
 
     yield Home.own().folder / "packs" / pack.name / pack.version
     given = os.environ.get("CODEPROMPT_DATA")

@@ -29,7 +29,6 @@ class Editor:
     markdown: bool = False
     progress: bool = False
     shows: bool = False
-    asks: bool = False
     virtual: bool = False
     inline: bool = False
     configuration: bool = False
@@ -61,7 +60,6 @@ class Editor:
             markdown=types.MarkupKind.Markdown in formats,
             progress=has("window.work_done_progress"),
             shows=has("window.show_document.support"),
-            asks=has("window.show_message"),
             virtual=has("workspace.text_document_content"),
             inline=has("text_document.inline_completion"),
             configuration=has("workspace.configuration"),

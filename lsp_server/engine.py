@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from codeprompt.client import AsyncClient, connect_async
-from codeprompt.client.aio import apart
-from codeprompt.client.launch import start
 from codeprompt.errors import CodepromptError, EngineError
+
+if TYPE_CHECKING:
+    from codeprompt.client import AsyncClient
 
 Kind = Literal["idle", "starting", "loading", "ready", "failed"]
 AGAIN_SECONDS = 20.0
@@ -70,6 +70,9 @@ class Engine:
         return await asyncio.shield(self._wake())
 
     async def _connected(self) -> AsyncClient:
+        from codeprompt.client import connect_async, start
+        from codeprompt.client.aio import apart
+
         self._tell("starting", "The engine is starting.")
         try:
             await apart(start, self._options())

@@ -13,11 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from codeprompt.client import AsyncClient, PackInfo
 from codeprompt.errors import CodepromptError
 from lsp_server.cards import Facts, facts_for
 from lsp_server.trust import Trust, content_of
+
+if TYPE_CHECKING:
+    from codeprompt.client import AsyncClient, PackInfo
 
 FRESH_SECONDS = 5.0
 FOLDER = Path(".codeprompt") / "packs"

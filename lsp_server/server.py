@@ -17,7 +17,6 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from codeprompt import __version__
-from codeprompt.client import AsyncClient
 from codeprompt.errors import CodepromptError, PackError
 from codeprompt.languages.functions import Function
 from lsp_server.answers import Answers, Query
@@ -34,7 +33,7 @@ from lsp_server.power import Power
 from lsp_server.progress import Progresses
 from lsp_server.protocol import HardenedProtocol
 from lsp_server.settings import Settings
-from lsp_server.shown import Shown
+from lsp_server.shown import SCHEME, Shown
 from lsp_server.skips import Skips
 from lsp_server.status import Status
 from lsp_server.transport import END, Reader, Writer
@@ -58,7 +57,7 @@ class CodepromptServer(LanguageServer):
         self.folders = Folders(self.protocol, self.status.say)
         self.engine = Engine(self.status.engine)
         self.packs = Packs(Trust())
-        self.answers = Answers(self.engine.ready)
+        self.answers = Answers(self.engine.ready, self.engine.lost)
         self.latest = Latest()
         self.power = Power()
         self.progresses = Progresses(self.protocol)
@@ -84,6 +83,12 @@ class CodepromptServer(LanguageServer):
     def thread(self) -> Any:
         """Never: model work in the shared pool would stall all input."""
         raise TypeError("Handlers are coroutines; none runs in a thread of the pool")
+
+    def start_tcp(self, host: str, port: int) -> None:
+        """Never: pygls gives one client's replies to another."""
+        raise TypeError("One server serves one editor, over its pipes")
+
+    start_ws = start_tcp
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Into the log, never into the editor's face."""
@@ -174,9 +179,12 @@ class CodepromptServer(LanguageServer):
             look(uri)
 
     async def usable(self, uri: str) -> tuple[Document, Settings] | None:
-        """An open document that features work on, with its settings; None: it is left alone."""
+        """An open document that features work on, with its settings; None: it is left alone.
+
+        Documents of our own (translations, reports) are.
+        """
         document = self.documents.get(uri)
-        if document is None:
+        if document is None or uri.startswith(f"{SCHEME}:"):
             return None
         if not self.folders.ready.is_set():
             try:
@@ -226,8 +234,9 @@ class CodepromptServer(LanguageServer):
     async def send_project_packs(self, document: Document) -> None:
         """Offer a project's own packs to the engine, once a person agrees."""
         root = self.folders.root_of(document.path)
-        client: AsyncClient = await self.engine.ready()
-        if await self.packs.send_project(client, document.path, root, self.shown.agrees):
+        client = await self.engine.ready()
+        new = await self.packs.send_project(client, document.path, root, self.shown.agrees)
+        if new or not self.packs.listed:
             await self.refresh_packs()
 
     async def query(

@@ -76,9 +76,6 @@ class Shown:
 
     async def choose(self, question: str, options: list[str]) -> str | None:
         """The button that a person presses; None for none, or where nobody can be asked."""
-        if not self.server.editor.asks:
-            self.server.status.log(question)
-            return None
         params = types.ShowMessageRequestParams(
             type=types.MessageType.Info,
             message=question,
@@ -88,7 +85,8 @@ class Shown:
             found: Any = await self.server.protocol.ask(
                 types.WINDOW_SHOW_MESSAGE_REQUEST, params, seconds=0
             )
-        except JsonRpcException:
+        except JsonRpcException:  # an editor without such questions
+            self.server.status.log(question)
             return None
         title = found.get("title") if isinstance(found, dict) else None
         return title if title in options else None

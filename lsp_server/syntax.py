@@ -40,12 +40,13 @@ def point(data: bytes, offset: int) -> tuple[int, int]:
 
 
 class Syntax:
-    """Trees by grammar, for the language of one document."""
+    """Trees by grammar, for the language of one document; none is kept before its first edit."""
 
     def __init__(self, language: Language) -> None:
         self.language = language
         self._trees: dict[str, Tree] = {}
         self._current: set[str] = set()
+        self._edits = False
 
     def edited(self, edit: Edit) -> None:
         """Tell the trees what changed; they are parsed when functions are asked for."""
@@ -64,6 +65,7 @@ class Syntax:
                 placed(edit.new_end_point),
             )
         self._current.clear()
+        self._edits = True
 
     def replaced(self) -> None:
         """Forget the trees: the whole text is another."""
@@ -101,8 +103,9 @@ class Syntax:
         tree = parser.parse(data, known) if known is not None else parser.parse(data)
         if known is not None and tree.root_node.has_error and len(data) <= ANEW:
             tree = parser.parse(data)
-        self._trees[reader] = tree
-        self._current.add(reader)
+        if self._edits:
+            self._trees[reader] = tree
+            self._current.add(reader)
         return tree
 
 

@@ -3,29 +3,38 @@ about again."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
 
-from codeprompt.client import Home
 from codeprompt.errors import CodepromptError
 from codeprompt.files import write_text
 
+NAMES = ("card.json", "prompt.safetensors")
 LARGEST = 1 << 28
 
 
 def content_of(folder: Path) -> str | None:
     """A hash over all that a pack holds; None where it is no pack."""
-    digest = hashlib.sha256()
-    for name in ("card.json", "prompt.safetensors"):
-        path = folder / name
-        try:
-            if path.stat().st_size > LARGEST:
-                return None
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError:
+    try:
+        stamps = [(path, path.stat()) for path in (folder / name for name in NAMES)]
+        if sum(about.st_size for _, about in stamps) > LARGEST:
             return None
+        return _content(
+            tuple((str(path), about.st_mtime_ns, about.st_size) for path, about in stamps)
+        )
+    except OSError:
+        return None
+
+
+@functools.lru_cache(256)
+def _content(stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """The hash of files, read again only where their stamps have changed."""
+    digest = hashlib.sha256()
+    for path, _, _ in stamps:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
@@ -38,6 +47,8 @@ class Trust:
     @property
     def path(self) -> Path:
         """The file of decisions."""
+        from codeprompt.client import Home
+
         return Home.own().folder / "trusted-packs.json"
 
     def decision(self, content: str) -> bool | None:

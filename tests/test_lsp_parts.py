@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from lsprotocol import types
 
-from codeprompt.client import PackInfo
+from codeprompt.client import Item, PackInfo
 from codeprompt.languages.functions import functions
-from lsp_server.answers import Answer, Answers, Query
+from lsp_server.answers import Answer, Answers, Query, as_answer
 from lsp_server.cards import Facts, facts_of
 from lsp_server.commands.explain import parts_of
 from lsp_server.debounce import LEAST, MOST, Latest, Superseded
 from lsp_server.documents import Document
 from lsp_server.features.diagnostics import Warnings, message, threshold, unworthy, worth
+from lsp_server.features.hover import head_range, pointed_at
 from lsp_server.features.inline_completion import opening
 from lsp_server.packs import Chosen, Packs, near_packs, project_name
 from lsp_server.power import Power
@@ -345,6 +346,29 @@ def test_a_warning_does_not_flicker() -> None:
     asyncio.run(check())
 
 
+def test_a_warning_stands_on_the_lines_that_a_pack_names() -> None:
+    """Counted in the text without its docstring, which is what the pack was asked about."""
+
+    async def check() -> None:
+        local = Local()
+        text = 'x = 1\ndef f(a):\n    """Doc.\n    """\n    b = a\n    return b\n'
+        document, query = defect(text)
+        local.server.packs.listed = [listed("lines", "localize")]
+        warnings = Warnings(local.server)
+        known = local.server.answers._known
+        known[query.key] = Answer("defective", 0.9, "d@v")
+        located = warnings._located(document, query, Settings())
+        assert located is not None
+        assert warnings.items(document, [query], Settings())[0].range.start.line == 1
+        parts = [Item(start_line=2, end_line=2, label="defective", score=0.8),
+                 Item(start_line=3, end_line=3, label="clean", score=0.1)]  # fmt: skip
+        known[located.key] = as_answer(parts, located.pack)
+        (found,) = warnings.items(document, [query], Settings())
+        assert (found.range.start.line, found.range.end.line) == (4, 5)
+
+    asyncio.run(check())
+
+
 def test_a_warning_says_its_rates() -> None:
     """Probability, base rate, precision on validation, pack."""
     _, query = defect()
@@ -422,6 +446,24 @@ def test_documentation_is_offered_where_one_begins_to_type_it(
     document = Document(f"file:///{name}", text)
     found = opening(document, types.Position(line=line, character=column))
     assert (found and (found[0].name, *found[1:])) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "head"),
+    [
+        ("a.py", "def f(\n    a,\n):  # why\n    return a\n", "def f(\n    a,\n):  # why"),
+        ("a.java", "class A {\n  @X\n  int f() {\n  return 1; }\n}\n", "@X\n  int f()"),
+        ("a.rb", "def f(x)\nend\n", "def f(x)"),
+    ],
+)
+def test_the_head_of_a_function_is_what_is_pointed_at(name: str, text: str, head: str) -> None:
+    """Down to its body; a call of it is as good, and a body away from calls is nothing."""
+    document = Document(f"file:///{name}", text)
+    where = head_range(document, document.functions[0])
+    start, end = document.offset_at(where.start), document.offset_at(where.end)
+    assert text[start:end] == head
+    assert pointed_at(document, start + 1) is document.functions[0]
+    assert pointed_at(document, text.rindex("\n", 0, -1) + 1) is None
 
 
 def test_the_parts_of_a_function_are_few_and_never_its_head() -> None:

@@ -285,6 +285,9 @@ def test_only_coroutines_can_be_handlers() -> None:
         local.server.command("x")(lambda: None)
     with pytest.raises(TypeError, match="thread"):
         local.server.thread()
+    for start in (local.server.start_tcp, local.server.start_ws):
+        with pytest.raises(TypeError, match="one editor"):
+            start("localhost", 0)
     handlers = {**local.server.protocol.fm.features, **local.server.protocol.fm.commands}
     assert handlers
     assert all(asyncio.iscoroutinefunction(handler) for handler in handlers.values())

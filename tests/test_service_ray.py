@@ -21,7 +21,7 @@ from codeprompt.client import Client, connect
 from codeprompt.errors import CodepromptError
 from codeprompt.pack import save
 from codeprompt.service.settings import Settings
-from tests.living import home, wait_until
+from tests.living import home, serve, wait_until
 from tests.serviced import small, small_pack
 
 pytestmark = [
@@ -51,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Two nodes with a replica on each, and packs in a folder that both read."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray: Any = pytest.importorskip("ray")
-    serve: Any = pytest.importorskip("ray.serve")
+    ray_serve: Any = pytest.importorskip("ray.serve")
     from ray.cluster_utils import Cluster
 
     from codeprompt.service.ray_app import Scale, _begin, deployment
@@ -70,10 +70,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         settings = Settings(
             home=packs, backbone=small()[1], threads=1, token=TOKEN, precision="float32"
         )
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-        _begin(serve, deployment(Plan(settings, packs.as_uri(), look_seconds=0.5), Scale(2)))
+        ray_serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        _begin(ray_serve, deployment(Plan(settings, packs.as_uri(), look_seconds=0.5), Scale(2)))
         yield Place(f"http://127.0.0.1:{port}", packs)
-        serve.shutdown()
+        ray_serve.shutdown()
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -191,3 +191,30 @@ def test_a_pack_put_into_the_storage_answers_and_one_taken_out_does_not(place: P
         file.unlink()
     (place.packs / "second").rmdir()
     wait_until(lambda: settled({"summarize"}), "it did not go")
+
+
+def test_the_command_begins_a_cluster_of_its_own_and_ends_it(home: Any, tmp_path: Path) -> None:
+    """`codeprompt serve --ray`, told to end by a signal; the token is said once."""
+    pytest.importorskip("ray.serve")
+    save(small_pack(), tmp_path / "packs" / "summarize")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--ray", "--port", port, "--packs-from", tmp_path / "packs", "--threads", "1"]
+    process = serve(*options, "--backbone", small()[1])
+    try:
+        assert process.stderr is not None
+        said = ""
+        while "Token for" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        token = said.rpartition(": ")[2].strip()
+        with connect(start=False, address=f"http://127.0.0.1:{port}", token=token) as client:
+            assert client.summarize(SOURCES[0], "python")[0].pack == "summarize"
+        process.terminate()
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert not replicas()

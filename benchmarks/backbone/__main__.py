@@ -116,6 +116,7 @@ def pack(source: Path, out: Path, limit: int) -> None:
 @click.option("--segment", type=float, help="Stop after so many minutes, to be resumed.")
 @click.option("--hidden-rate", type=float)
 @click.option("--other-rate", type=float)
+@click.option("--decay", type=float, help="The last share of the minutes, over which rates fall.")
 @click.option("--threads", type=int)
 @click.option(
     "--resume", is_flag=True, help="Go on from the newest checkpoint, where there is one."
@@ -135,8 +136,8 @@ def train(
     from benchmarks.backbone.train import Run
 
     given = {key: value for key, value in changes.items() if value is not None}
-    chosen = replace(FAMILIES[family][preset], **given)  # type: ignore[arg-type]
-    run = Run(continued(chosen) if start else chosen, data, out, resume, start)
+    chosen = continued(FAMILIES[family][preset]) if start else FAMILIES[family][preset]
+    run = Run(replace(chosen, **given), data, out, resume, start)  # type: ignore[arg-type]
     done = run.go(segment)
     click.echo(json.dumps({"done": done, "minutes": round(run.elapsed / 60, 2)}))
 

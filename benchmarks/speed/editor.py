@@ -2,7 +2,7 @@
 
 A real server over its pipes and a real engine of its own, on the built-in backbone with an untuned
 prompt and the task's own decoding (`--pack` takes another). Functions are those of the standard
-library with 200 to 256 tokens; every cold one is asked about for the first time. `--rounds` of each.
+library with 200 to 256 tokens; every cold one is new. `--rounds` of each.
 """
 
 from __future__ import annotations
@@ -58,17 +58,31 @@ def main(options: argparse.Namespace) -> Outcome:
         try:
             with served(env) as server:
                 server.ready(folder)
+                small = server.megabytes()
                 times |= asked(server, files, options.rounds)
-                times["server, MB"] = [server.megabytes()]
+                times["server, MB"] = [small]
+                times[f"with {len(files) + 2} files, MB"] = [server.megabytes()]
+                engine = engine_megabytes(folder / "home")
+                times["engine, MB"] = [engine]
+            with served(env) as one, served(env) as two:
+                one.ready(folder)
+                two.ready(folder)
+                both = one.megabytes() + two.megabytes()
+                engine = engine_megabytes(folder / "home")
+                sharing = (engine + both) / (engine + both / 2)
         finally:
             from codeprompt.client import Home, stop
 
             stop(home=Home(folder / "home"))
     show(times)
+    print(f"Two editors with one engine take {sharing:.2f} times the memory of one (budget 1.20).")
     medians = {name: statistics.median(found) for name, found in times.items()}
     tails = {f"{name}, p95": p95(found) for name, found in times.items()}
     return Outcome(
-        "editor", {}, {**medians, **tails}, signature(rounds=options.rounds, pack=options.pack)
+        "editor",
+        {"two editors' memory": sharing},
+        {**medians, **tails},
+        signature(rounds=options.rounds, pack=options.pack),
     )
 
 
@@ -128,6 +142,18 @@ def untuned(backbone: Any, name: str) -> Any:
         source_length=task.source_length,
         target_length=task.target_length,
     )
+
+
+def engine_megabytes(home: Path) -> float:
+    """Resident memory of the engine."""
+    import psutil
+
+    from codeprompt.client import Home, state
+
+    pid = state(Home(home)).pid
+    if pid is None:
+        raise SystemExit("The engine has ended.")
+    return float(psutil.Process(pid).memory_info().rss / 1e6)
 
 
 class Server:
@@ -224,14 +250,18 @@ def served(env: Mapping[str, str]) -> Iterator[Server]:
 
 
 def starts(env: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
-    """From the start of the process to the answer of `initialize`."""
-    found = []
+    """From the start of the process to the answer of `initialize`, and its processor time."""
+    import psutil
+
+    found, spent = [], []
     for _ in range(rounds + 1):
         began = time.perf_counter()
         with served(env) as server:
             server.ask("initialize", {"processId": None, "capabilities": PULLS})
             found.append((time.perf_counter() - began) * 1e3)
-    return {"initialize": found[1:]}
+            used = psutil.Process(server.process.pid).cpu_times()
+            spent.append((used.user + used.system) * 1e3)
+    return {"initialize": found[1:], "initialize, processor": spent[1:]}
 
 
 def asked(server: Server, files: list[str], rounds: int) -> dict[str, list[float]]:
@@ -242,9 +272,9 @@ def asked(server: Server, files: list[str], rounds: int) -> dict[str, list[float
     folder = Path(tempfile.gettempdir())
     times: dict[str, list[float]] = {}
 
-    def timed(name: str, run: Callable[[], Any]) -> Any:
+    def timed(name: str, run: Callable[..., Any], *given: Any) -> Any:
         began = time.perf_counter()
-        found = run()
+        found = run(*given)
         times.setdefault(name, []).append((time.perf_counter() - began) * 1e3)
         return found
 
@@ -257,24 +287,24 @@ def asked(server: Server, files: list[str], rounds: int) -> dict[str, list[float
     if len(places) < 2 * rounds:
         raise SystemExit(f"Only {len(places)} functions are long enough for {rounds} rounds.")
     for uri, line in places[:rounds]:
-        timed("hover, cold", lambda uri=uri, line=line: server.hover(uri, line))
-        timed("hover, cached", lambda uri=uri, line=line: server.hover(uri, line))
-        found = timed("actions", lambda uri=uri, line=line: actions(server, uri, line))
+        timed("hover, cold", server.hover, uri, line)
+        timed("hover, cached", server.hover, uri, line)
+        found = timed("actions", actions, server, uri, line)
         action = next(one for one in found if "data" in one)
-        timed("resolve, cached", lambda action=action: server.ask("codeAction/resolve", action))
+        timed("resolve, cached", server.ask, "codeAction/resolve", action)
     for uri, line in places[rounds : 2 * rounds]:
         server.number += 1
         server.send("textDocument/hover", place(uri, line), server.number)
         time.sleep(0.02)
         server.send("$/cancelRequest", {"id": server.number})
-        timed("cancel", lambda: server.answer(server.number))
+        timed("cancel", server.answer, server.number)
     text = "".join(files)
     lines = text.splitlines(keepends=True)[:2000]
     uri = server.open(folder / "codeprompt-long.py", "".join(lines))
     pull = {"textDocument": {"uri": uri}}
-    timed("2,000 lines, cold", lambda: server.ask("textDocument/diagnostic", pull))
+    timed("2,000 lines, cold", server.ask, "textDocument/diagnostic", pull)
     for _ in range(rounds):
-        timed("2,000 lines, cached", lambda: server.ask("textDocument/diagnostic", pull))
+        timed("2,000 lines, cached", server.ask, "textDocument/diagnostic", pull)
     return times
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import (
@@ -65,7 +66,7 @@ def fill(
 
     state: emptied on the way, so that a conversion to `dtype` holds one tensor twice, not all.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         backbone = make(state)
     filled: dict[nn.Parameter, nn.Parameter] = {}
     for name, parameter in backbone.named_parameters():
@@ -106,6 +107,20 @@ def summary(backbone: Backbone) -> dict[str, Any]:
         "hash": backbone.hash,
         "dtype": str(backbone.dtype).removeprefix("torch."),
     }
+
+
+class _Unfilled(TorchFunctionMode):
+    """Modules without their random values: on the meta device, drawing them imports a compiler.
+
+    That would take 75 MB and a second, for numbers that are replaced at once.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _maker(config: Mapping[str, Any]) -> Callable[[Mapping[str, Tensor]], Backbone]:

@@ -23,6 +23,7 @@ from codeprompt.engine.precision import Format, Precision, choose, serving
 from codeprompt.engine.recent import Recent
 from codeprompt.engine.request import Priority, Request
 from codeprompt.engine.scheduler import ROWS, Scheduler
+from codeprompt.engine.trim import trim
 from codeprompt.errors import CodepromptError, EngineError, StoppedError, UnknownNameError
 from codeprompt.pack import Pack, check_backbone, load
 from codeprompt.types import Prediction, Rendered
@@ -62,6 +63,7 @@ class Engine:
         self.backbone = backbone
         chosen = choose(precision, backbone.device)
         self.model = serving(backbone, chosen, free=bool(self._name))
+        trim()
         self.packs: dict[str, Loaded] = {}
         self.scheduler = Scheduler(waiting)
         self._rendered: Recent[tuple[Rendered, ...]] = Recent(RENDERED)
@@ -81,20 +83,20 @@ class Engine:
         """
         if not isinstance(pack, Pack):
             pack = load(pack)
-        check_backbone(pack, self.backbone)
-        name = name or pack.card.name
-        injection, backbone, model = pack.injection, self.backbone, self.model
-        if injection.weights or (injection.layers and self.precision != "float32"):
+        name, own = name or pack.card.name, pack.injection.weights
+        if own or (pack.injection.layers and self.precision != "float32"):
             whole = self._whole()
-            if injection.weights:
-                backbone = with_weights(whole, injection.weights)
-                pack = replace(pack, injection=replace(injection, weights={}))
-            prompt = prompt_of(pack, backbone if injection.weights else whole)
-            prompt = replace(prompt, plan=replace(prompt.plan, backbone=backbone))
-            if injection.weights:
-                model = serving(backbone, self.precision, free=True)
+            check_backbone(pack, whole)
+            backbone = with_weights(whole, own) if own else whole
+            prompt = prompt_of(pack, backbone)
+            model = serving(backbone, self.precision, free=True) if own else self.model
+            pack = replace(pack, injection=replace(pack.injection, weights={}))
         else:
+            check_backbone(pack, self.backbone)
+            model = self.model
             prompt = prompt_of(pack, model)
+        # The plan's backbone is asked for its tokenizer and sizes alone; the whole one goes.
+        prompt = replace(prompt, plan=replace(prompt.plan, backbone=model))
         self.packs[name] = Loaded(pack, prompt, model)
         return name
 

@@ -18,6 +18,7 @@ import torch
 
 from codeprompt.engine.job import Job, Outcome, Waiter
 from codeprompt.engine.queue import Queue
+from codeprompt.engine.trim import trim
 from codeprompt.engine.work import Work, urgent
 from codeprompt.errors import EngineError
 from codeprompt.types import Prediction
@@ -26,6 +27,8 @@ ROWS = 16
 """Rows in the air: past this a step on two cores gains nothing a row (benchmarks/speed)."""
 BEAMS = 64
 """Beams of all rows: each has its own part of the caches."""
+REST = 1.0
+"""Seconds without work after which memory that nothing uses is given back."""
 
 
 class Scheduler:
@@ -126,7 +129,9 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: not self.idle or self._closed)
+                if not self._change.wait_for(lambda: not self.idle or self._closed, REST):
+                    trim()
+                    self._change.wait_for(lambda: not self.idle or self._closed)
                 if self.idle or self._halted:
                     return
             with self.busy:

@@ -22,7 +22,7 @@ ALIKE = 0.6
 """The share of the longest row's length from which a row is encoded with it."""
 TURN = 8
 """What nobody is in a hurry for gets one turn in so many while others run."""
-SLICE = 0.15
+SLICE = 0.1
 """Seconds that encoding may hold up a turn, by the pace that was measured."""
 FIRST_TOKENS = 1024
 """Tokens encoded in a turn before any pace was measured."""

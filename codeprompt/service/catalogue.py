@@ -22,7 +22,6 @@ from codeprompt.pack.folder import member
 from codeprompt.pack.lookup import CARD, available
 from codeprompt.service.packs import DIGITS, PackInfo, Packs, Version
 from codeprompt.service.problems import unknown_pack
-from codeprompt.service.state.store import FILE
 
 OWN = "service"
 LOOK_SECONDS = 0.2
@@ -87,9 +86,9 @@ class Catalogue:
             if now - self._looked < self.look_seconds:
                 return
             self._looked = now
-            seen = tuple(_stamp(self.packs.store.folder / (FILE + end)) for end in ("", "-wal"))
+            seen = (self.packs.store.changes(),)
             if seen != self._seen:
-                # The stamps are from before the reading: what changes meanwhile is read next time.
+                # Counted before the reading: what changes meanwhile is read next time.
                 self._own, self._seen = self.packs.list(), seen
             found = ((name, self._card(path), where, path) for name, path, where in available())
             self._folders = [_of_card(n, c, where, p) for n, c, where, p in found if c is not None]

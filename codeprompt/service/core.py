@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import structlog
@@ -36,6 +37,7 @@ from codeprompt.service.telemetry import Telemetry
 
 __all__ = ["Ask", "Event", "Item", "Service", "Settings", "Token"]
 SWEEP_SECONDS = 5.0
+SWEEPS_TO_TRIM = 4
 log = structlog.get_logger("codeprompt.service")
 
 
@@ -257,9 +259,13 @@ class Service(Holdings):
                 self.jobs.yield_to(False)
 
     async def _sweep(self) -> None:
-        while True:
+        from codeprompt.engine.trim import trim
+
+        for number in count(1):
             await asyncio.sleep(SWEEP_SECONDS)
             await self.engines.sweep()
+            if number % SWEEPS_TO_TRIM == 0:  # an engine that is never idle never does
+                await asyncio.to_thread(trim)
 
     def _background(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from codeprompt.engine.precision import Precision
     from codeprompt.pack import Pack
 
+PRIMITIVES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+"""oneDNN keeps a product's code and scratch for every number of rows it has met, 1024 of them by
+default: hundreds of MB where batches come in all sizes. Making one anew costs little.
+"""
 BYTES = {"float32": 4, "bf16": 2, "int8": 1}
 
 
 def make_engine(folder: Path, settings: Settings) -> Engine:
     """An engine on the backbone in a folder. Raises `BackboneError`."""
+    os.environ.setdefault(*PRIMITIVES)
     from codeprompt.engine import Engine
 
     return Engine(

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeprompt.client.aio import apart
 from codeprompt.data.tree import is_generated, source_files
 from codeprompt.errors import DataError
 from codeprompt.languages.base import languages
@@ -26,6 +25,8 @@ async def folder_files(server: CodepromptServer, given: dict[str, Any]) -> tuple
     root = path if path is not None and path.is_dir() else server.folders.root_of(path)
     if root is None:
         raise refused("No folder is open; give {folder: URI}")
+    from codeprompt.client.aio import apart
+
     left_out: Counter[str] = Counter()
     found = await apart(_listed, root, left_out)
     for reason, count in left_out.items():
@@ -48,6 +49,8 @@ async def read_document(server: CodepromptServer, path: Path) -> Document | None
     opened = server.documents.get(uri)
     if opened is not None:
         return opened
+    from codeprompt.client.aio import apart
+
     try:
         data = await apart(path.read_bytes)
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from codeprompt.languages.base import find_language, is_language
+from codeprompt.languages.base import find_language, is_language, languages
 from codeprompt.languages.functions import parses
 from lsp_server.failures import refused
 from lsp_server.features.code_action import referred
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]:
-    """{uri, function, target}: the URI of the translation, its text, and whether it parses."""
+    """{uri, function, target?}: the URI of the translation, its text, and whether it parses."""
     target = given.get("target")
+    if target is None:
+        names = [one.name for one in languages()]
+        target = await server.shown.choose("Translate to which language?", names)
+        if target is None:
+            raise refused("No language was chosen; give {target}")
     if not isinstance(target, str) or not is_language(target):
         raise refused(f"'{target}' is no supported language")
     language = find_language(target)

@@ -6,13 +6,13 @@ answers from then on. Closing the editor does not end the job; `codeprompt.cance
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
-from codeprompt.client import AsyncClient, Event
 from codeprompt.errors import CodepromptError, TrainingError
 from lsp_server.documents import path_of
 from lsp_server.failures import refused
@@ -20,6 +20,7 @@ from lsp_server.packs import project_name
 from lsp_server.progress import Report
 
 if TYPE_CHECKING:
+    from codeprompt.client import AsyncClient, Event
     from lsp_server.server import CodepromptServer
 
 
@@ -56,7 +57,7 @@ async def follow(server: CodepromptServer, client: AsyncClient, job: str, root: 
         async with server.progresses.begin(f"Tune on {root.name}", "waiting") as progress:
             try:
                 kind, message = await _told(client, job, progress)
-            except BaseException:
+            except asyncio.CancelledError:
                 if not server.protocol.leaving:
                     await client.cancel_job(job)
                 raise

@@ -76,10 +76,10 @@ def _all(
         if settings.translate.enabled:
             for target in targets_for(server, document, settings):
                 yield _command(
-                    f"Translate {function.name} to {target}",
+                    f"Translate {function.name} to {target or 'another language'}",
                     Kind.RefactorRewrite,
                     "codeprompt.translate",
-                    {**data, "target": target},
+                    {**data, "target": target} if target else data,
                 )
     for diagnostic in diagnostics or ():
         if diagnostic.source == SOURCE:

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
+from lsp_server.answers import Query
 from lsp_server.debounce import Superseded
+from lsp_server.documents import Document
 from lsp_server.features.diagnostics import SOURCE, Warnings
+from lsp_server.packs import Chosen
+from lsp_server.settings import Settings
 
 if TYPE_CHECKING:
     from lsp_server.server import CodepromptServer
@@ -31,23 +35,29 @@ def register(server: CodepromptServer) -> None:
 
     async def diagnostic(params: types.DocumentDiagnosticParams) -> Report:
         uri = params.text_document.uri
-        try:
-            async with server.latest.turn(("diagnostic", uri)):
-                items = await _items(uri)
-        except Superseded:
-            items = last.get(uri, [])
-        else:
-            last[uri] = items
-        return _report(server, items, params.previous_result_id)
-
-    async def _items(uri: str) -> list[types.Diagnostic]:
         found = await server.usable(uri)
         pack = await warnings.pack(*found) if found else None
         if found is None or pack is None:
-            return []
+            return _report(server, [], params.previous_result_id)
         document, settings = found
+        try:
+            last[uri] = await _items(document, settings, pack)
+        except Superseded:
+            last.setdefault(uri, [])
+        return _report(server, last[uri], params.previous_result_id)
+
+    async def _items(
+        document: Document, settings: Settings, pack: Chosen
+    ) -> list[types.Diagnostic]:
         queries = warnings.queries(document, pack)
-        work = server.spawn(warnings.ask(queries))
+        if not all(server.answers.is_known(query) for query in queries):
+            async with server.latest.turn(("diagnostic", document.uri)):
+                queries = warnings.queries(document, pack)
+                await _answered(document, settings, queries)
+        return warnings.items(document, queries, settings)
+
+    async def _answered(document: Document, settings: Settings, queries: list[Query]) -> None:
+        work = server.spawn(warnings.ask(document, queries, settings))
         waits = None if "diagnostics" not in server.editor.refreshes else PATIENCE
         try:
             done, _ = await asyncio.wait({work}, timeout=waits)
@@ -58,7 +68,6 @@ def register(server: CodepromptServer) -> None:
             work.add_done_callback(
                 lambda task: None if task.cancelled() else server.shown.refresh("diagnostics")
             )
-        return warnings.items(document, queries, settings)
 
     def closed(uri: str) -> None:
         if server.documents.get(uri) is None:

@@ -72,8 +72,32 @@ class Warnings:
             if not function.body_is_trivial and not is_ignored(lines, function.start_line)
         ]
 
-    async def ask(self, queries: Sequence[Query]) -> None:
-        """Have every question answered. What cannot be is left out."""
+    async def ask(self, document: Document, queries: Sequence[Query], settings: Settings) -> None:
+        """Have every question answered, and where a pack localizes, where the defects are.
+
+        What cannot be answered is left out.
+        """
+        await self._ask(queries)
+        found = [self._located(document, query, settings) for query in queries]
+        await self._ask([query for query in found if query is not None])
+
+    def _located(self, document: Document, query: Query, settings: Settings) -> Query | None:
+        """The question for the lines of a function that is warned about; None without a pack."""
+        answer = self.server.answers.known(query)
+        if answer is None or answer.confidence < self._least(document, query, settings):
+            return None
+        root = self.server.folders.root_of(document.path)
+        pack = self.server.packs.choose("localize", settings.packs.localize, document.path, root)
+        return Query("localize", query.function, pack) if pack else None
+
+    def _least(self, document: Document, query: Query, settings: Settings) -> float:
+        """From which probability on: lower for a function that is warned about already."""
+        least = threshold(settings, query.pack.facts)
+        warned = self._warned.get(document.uri, set())
+        name = query.function.qualified_name
+        return least - settings.diagnostics.margin if name in warned else least
+
+    async def _ask(self, queries: Sequence[Query]) -> None:
 
         async def one(query: Query) -> None:
             async with self._gate:
@@ -99,12 +123,11 @@ class Warnings:
             if answer is None:
                 after |= before & {name}
                 continue
-            least = threshold(settings, query.pack.facts)
-            if name in before:
-                least -= settings.diagnostics.margin
-            if answer.confidence >= least:
+            if answer.confidence >= self._least(document, query, settings):
                 after.add(name)
-                found += diagnostics_of(document, query, answer, settings)
+                located = self._located(document, query, settings)
+                lines = self.server.answers.known(located) if located else None
+                found += diagnostics_of(document, query, answer, settings, lines)
         self._warned[document.uri] = after
         return found
 
@@ -137,9 +160,13 @@ def unworthy(pack: Chosen) -> str:
 
 
 def diagnostics_of(
-    document: Document, query: Query, answer: Answer, settings: Settings
+    document: Document,
+    query: Query,
+    answer: Answer,
+    settings: Settings,
+    located: Answer | None = None,
 ) -> list[types.Diagnostic]:
-    """One warning on the head of a function, or on each part that the pack names."""
+    """One warning on the head of a function, or on each part that a localizing pack names."""
     function = query.function
     data = {
         "probability": round(answer.confidence, 4),
@@ -147,8 +174,8 @@ def diagnostics_of(
         "function": function.qualified_name,
     }
     places = [head_range(document, function)]
-    if answer.lines:
-        places = [_lines(document, function, first, last) for first, last, _ in answer.lines]
+    if located is not None and located.lines:
+        places = [_lines(document, function, first, last) for first, last, _ in located.lines]
     return [
         types.Diagnostic(
             range=place,
@@ -175,8 +202,12 @@ def message(function: Function, answer: Answer, pack: Chosen) -> str:
 
 
 def _lines(document: Document, function: Function, first: int, last: int) -> types.Range:
-    """Lines of a function, 1-based within it, as a range."""
+    """Lines of a function, 1-based within its text without documentation, as a range."""
     top = document.first_line(function)
+    inside = function.doc_end > function.doc_start >= function.start_byte
+    if inside and top + first - 1 >= document.line_at(document.char_at(function.doc_start)):
+        gone = function.source[function.doc_start : function.doc_end].count(b"\n") + 1
+        top += gone
     start = document.line_start(top + first - 1)
     return document.range(start, document.line_start(top + last))
 

@@ -21,6 +21,7 @@ from lsp_server.documents import Document
 if TYPE_CHECKING:
     from lsp_server.server import CodepromptServer
 
+BREAK = re.compile(rb"[\r\n]")
 WORD = re.compile(r"[\w$]+[?!]?")
 BEHIND = 8
 """Computations that go on with nobody waiting."""
@@ -96,10 +97,12 @@ def _heads(document: Document, function: Function, offset: int) -> bool:
 
 
 def head_end(function: Function) -> int:
-    """The byte at which a function's head ends: where its body begins, or its last line ends."""
-    end = function.body_start if function.body_end > function.body_start else function.end_byte
-    head = function.source[function.start_byte : end]
-    return function.start_byte + len(head.rstrip())
+    """The byte at which a function's head ends: before its body, else with its first line."""
+    start, end = function.start_byte, function.end_byte
+    if function.body_end > function.body_start:
+        return start + len(function.source[start : function.body_start].rstrip())
+    line = BREAK.search(function.source, start, end)
+    return start + len(function.source[start : line.start() if line else end].rstrip())
 
 
 def head_range(document: Document, function: Function) -> types.Range:

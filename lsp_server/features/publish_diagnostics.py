@@ -37,7 +37,7 @@ def register(server: CodepromptServer) -> None:
                     return
                 document, settings = found
                 queries = warnings.queries(document, pack)
-                await warnings.ask(queries)
+                await warnings.ask(document, queries, settings)
                 if not server.latest.current(("diagnostics", uri), turn):
                     return
                 if server.documents.get(uri) is document:

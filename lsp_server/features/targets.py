@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def targets_for(server: CodepromptServer, document: Document, settings: Settings) -> list[str]:
-    """Names of languages other than the document's own; no model or engine is asked."""
+    """Names of languages other than the document's own; no model or engine is asked.
+
+    "" alone where there is a pack and nobody knows what it writes: a person is asked.
+    """
     root = server.folders.root_of(document.path)
     pack = server.packs.choose("translate", settings.packs.translate, document.path, root)
     if pack is None:
@@ -21,5 +24,7 @@ def targets_for(server: CodepromptServer, document: Document, settings: Settings
     known = pack.facts.targets if pack.facts else ()
     names = [find_language(name).name for name in settings.translate.targets or known
              if is_language(name)]  # fmt: skip
+    if not names:
+        return [""]
     own = document.language.name if document.language else ""
     return [name for name in dict.fromkeys(names) if name != own]

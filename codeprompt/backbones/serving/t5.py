@@ -30,6 +30,7 @@ from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt,
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
 
+
 class ServingT5(Backbone):
     """A T5 ready to answer; made by `prepare`."""
 

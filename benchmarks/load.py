@@ -1,0 +1,217 @@
+"""`python -m benchmarks.load --minutes 10 --factor 2`: an engine asked for more than it can do.
+
+First what it can do is found: so many clients that it is never idle, each asking again once it is
+answered. Then requests come as they come (Poisson), `factor` times as many functions a second as
+that, from eight clients over the engine's socket: hovers with a deadline, explicit questions,
+batches of four. No two functions are the same, so that no answer comes from the cache. Beside what
+was accepted and refused stand the times, and the engine's memory by the minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from benchmarks.offered import A_REQUEST, Load, Tally, percentiles
+from codeprompt.client import Home, connect, start, stop
+
+BUSY = 32
+"""Who ask at once while the capacity is found."""
+TOKENS = 20
+SAMPLE_SECONDS = 2.0
+
+
+@dataclass
+class Watch:
+    """The engine's process: memory every two seconds, and whether it lives."""
+
+    process: psutil.Process
+    http: httpx.AsyncClient
+    began: float = field(default_factory=time.monotonic)
+    seen: list[tuple[float, float, float]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Until it is cancelled. Minutes, resident MB, MB of cached answers."""
+        while True:
+            cache = 0
+            try:
+                status = (await self.http.get("/v1/status", timeout=30)).json()
+                cache = status["memory"]["cache"]
+            except (httpx.HTTPError, KeyError):
+                pass
+            minutes = (time.monotonic() - self.began) / 60
+            self.seen.append((minutes, self.process.memory_info().rss / 1e6, cache / 1e6))
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def by_minute(self) -> list[float]:
+        """The median of each minute."""
+        minutes: dict[int, list[float]] = {}
+        for minute, memory, _ in self.seen:
+            minutes.setdefault(int(minute), []).append(memory)
+        return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
+
+    def slope(self, column: int, after: float) -> float:
+        """MB a minute, by least squares, from the minute `after` on."""
+        kept = [row for row in self.seen if row[0] >= after]
+        if len(kept) < 3:
+            return float("nan")
+        return statistics.linear_regression([r[0] for r in kept], [r[column] for r in kept]).slope
+
+
+async def measure(options: argparse.Namespace, home: Home) -> dict[str, Any]:
+    """The whole run against the engine of a state folder."""
+    record = home.record()
+    assert record is not None
+    process = psutil.Process(record.pid)
+    transport = httpx.AsyncHTTPTransport(
+        uds=str(home.socket),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+    )
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://codeprompt", timeout=600, trust_env=False
+    ) as http:
+        load = Load(http, options.deadline)
+        await _closed(load, 5.0)
+        capacity = await _closed(load, options.capacity_seconds)
+        print(f"capacity {capacity:.1f} functions/s", flush=True)
+        watch = Watch(process, http)
+        watching = asyncio.create_task(watch.run())
+        tally, seconds = await _open(load, options.factor * capacity, 60 * options.minutes)
+        watching.cancel()
+        crashed = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        alive = not crashed and (await http.get("/healthz")).json()["pid"] == record.pid
+    return _report(options, capacity, tally, seconds, watch, alive)
+
+
+async def _closed(load: Load, seconds: float) -> float:
+    """Functions a second while nobody waits to ask."""
+    tally, end = Tally(), time.monotonic() + seconds
+
+    async def one() -> None:
+        while time.monotonic() < end:
+            await load.ask(load.kind(), tally, patient=True)
+
+    began = time.monotonic()
+    await asyncio.gather(*(one() for _ in range(BUSY)))
+    return tally.answered / (time.monotonic() - began)
+
+
+async def _open(load: Load, rate: float, seconds: float) -> tuple[Tally, float]:
+    """So many functions a second, whatever becomes of them; and how long that took."""
+    tally, began, at = Tally(), time.monotonic(), 0.0
+    shown = 60.0
+    async with asyncio.TaskGroup() as group:
+        while (at := at + load.random.expovariate(rate / A_REQUEST)) < seconds:
+            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+            group.create_task(load.ask(load.kind(), tally))
+            if at > shown:
+                print(f"{shown / 60:.0f} min: {tally.answered} answered", flush=True)
+                shown += 60
+    return tally, time.monotonic() - began
+
+
+def _report(
+    options: argparse.Namespace,
+    capacity: float,
+    tally: Tally,
+    seconds: float,
+    watch: Watch,
+    alive: bool,
+) -> dict[str, Any]:
+    late = [row[1] for row in watch.seen if row[0] >= options.warm_up]
+    return {
+        "name": "load",
+        "minutes": round(seconds / 60, 2),
+        "factor": options.factor,
+        "capacity_functions_per_s": round(capacity, 2),
+        "offered_functions_per_s": round(sum(tally.offered.values()) / seconds, 2),
+        "answered_functions_per_s": round(tally.answered / seconds, 2),
+        "offered": dict(tally.offered),
+        "accepted": dict(tally.accepted),
+        "refused_429": dict(tally.refused),
+        "late_408": dict(tally.late),
+        "failed": dict(tally.failed),
+        "hover_deadline_ms": options.deadline,
+        "accepted_ms": {kind: percentiles(times) for kind, times in tally.times.items()},
+        "refusal_ms": percentiles(tally.refusals),
+        "rss_mb": {"first": _first(late, 0), "last": _first(late, -1), "peak": _most(late)},
+        "rss_mb_by_minute": watch.by_minute(),
+        "rss_slope_mb_per_minute": round(watch.slope(1, options.warm_up), 3),
+        "cache_slope_mb_per_minute": round(watch.slope(2, options.warm_up), 3),
+        "warm_up_minutes": options.warm_up,
+        "crashes": 0 if alive else 1,
+        "cores": os.cpu_count(),
+        "load_average_at_the_end": [round(x, 1) for x in os.getloadavg()],
+    }
+
+
+def _first(values: Sequence[float], index: int) -> float | None:
+    return round(values[index], 1) if values else None
+
+
+def _most(values: Sequence[float]) -> float | None:
+    return round(max(values), 1) if values else None
+
+
+def _pack(folder: Path) -> Path:
+    """A soft prompt as it begins, on the built-in backbone: what it says does not matter here."""
+    from codeprompt.backbones.decoding import Decoding
+    from codeprompt.backbones.load import load_backbone
+    from codeprompt.methods.base import Context
+    from codeprompt.pack import make_pack, save
+    from codeprompt.registry import METHODS, TASKS
+    from codeprompt.template import parse, resolve
+
+    backbone, task, method = load_backbone("builtin"), TASKS.get("summarize"), METHODS.get("soft")
+    settings = method.configure({})
+    hard = parse(task.templates[backbone.family])
+    template = resolve(method.template(hard, settings), backbone.tokenizer)
+    made = make_pack(
+        injection=method.build(Context(backbone, template), settings).export(),
+        backbone=backbone, name="answering", task=task.name, method="soft", template=template,
+        source_length=256, target_length=TOKENS,
+        decoding=Decoding(max_new_tokens=TOKENS, min_new_tokens=TOKENS).as_json(),
+    )  # fmt: skip
+    return save(made, folder / "answering")
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--factor", type=float, default=2)
+    parser.add_argument("--deadline", type=int, default=3000, help="Of a hover, in ms.")
+    parser.add_argument("--capacity-seconds", type=float, default=40)
+    parser.add_argument("--warm-up", type=float, default=2, help="Minutes before memory counts.")
+    parser.add_argument("--out", type=Path, help="Also write the line there.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cp-", ignore_cleanup_errors=True) as folder:
+        os.environ["CODEPROMPT_HOME"] = str(Path(folder) / "home")
+        home = Home.own()
+        start(["--idle-exit", "0"], home=home)
+        try:
+            with connect(start=False) as engine:
+                engine.upload_pack(_pack(Path(folder)))
+            found = asyncio.run(measure(options, home))
+        finally:
+            stop(home=home)
+    line = json.dumps(found)
+    print(line)
+    if options.out:
+        options.out.write_text(line + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

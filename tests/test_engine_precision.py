@@ -1,0 +1,112 @@
+"""The engine's number format: how it is chosen, what it is called, what it frees and keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codeprompt.backbones.serving import kernels, store
+from codeprompt.engine import Engine, Request
+from codeprompt.engine import precision as module
+from codeprompt.engine.precision import cache_folder, choose
+from codeprompt.engine.recent import Recent
+from codeprompt.engine.trim import trim
+from codeprompt.inject import Injection
+from codeprompt.pack import Pack, make_pack
+from codeprompt.template import parse, resolve
+from tests.test_engine import assert_same
+from tests.tiny import tiny_roberta, tiny_t5
+from tests.tuned import FIELDS, pack_of
+
+CPU = torch.device("cpu")
+needs_int8 = pytest.mark.skipif(kernels.int8_kernel() is None, reason="no int8 product here")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fast", "expected"),
+    [(kernels.Fbgemm, True, "int8"), (None, True, "bf16"), (None, False, "float32")],
+)
+def test_auto_is_the_fastest_that_works(
+    monkeypatch: pytest.MonkeyPatch, kernel: Any, fast: bool, expected: str
+) -> None:
+    """int8 where there is a product for it, else bf16 where it is fast, else float32."""
+    monkeypatch.setattr(kernels, "int8_kernel", lambda: kernel)
+    monkeypatch.setattr(kernels, "bf16_is_fast", lambda: fast)
+    assert choose("auto", CPU) == expected
+    assert choose("float32", CPU) == "float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
+def test_an_engine_says_what_it_computes_in(make: Any, precision: Any) -> None:
+    """By the name that was asked for."""
+    with Engine(make(), precision=precision) as engine:
+        assert engine.precision == engine.model.precision == precision
+
+
+def deep(backbone: Any) -> Pack:
+    """Vectors before every encoder layer, which become columns where the pack is loaded."""
+    torch.manual_seed(0)
+    layers = {"encoder": torch.randn(backbone.stacks["encoder"], 3, backbone.d_model)}
+    return make_pack(
+        injection=Injection(layers=layers),  # type: ignore[arg-type]
+        backbone=backbone,
+        name="deep",
+        task="summarize",
+        method="soft",
+        template=resolve(parse("Summarize: {code}"), backbone.tokenizer),
+        source_length=64,
+        target_length=8,
+        decoding={"max_new_tokens": 8},
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", pytest.param("int8", marks=needs_int8)])
+def test_a_backbone_loaded_by_name_is_freed_and_answers_the_same(
+    tmp_path: Path, precision: Any
+) -> None:
+    """Its weights are held once; packs that need them whole (tuned weights, deep vectors) load."""
+    given = tiny_t5(tmp_path)
+    packs = [pack_of("soft", given, "summarize"), pack_of("full", given, "summarize"), deep(given)]
+    answers = []
+    for backbone in (given, str(tmp_path)):
+        with Engine(backbone, precision=precision) as engine:
+            names = [engine.load(pack) for pack in packs]
+            answers.append(engine.predict([Request(name, FIELDS[1]) for name in names]))
+            kept = engine.backbone.get_parameter("encoder.block.0.layer.0.SelfAttention.q.weight")
+            assert bool(kept.numel()) == (backbone is given)
+    for found, expected in zip(*answers, strict=True):
+        assert_same(found, expected)
+
+
+@needs_int8
+def test_int8_weights_are_kept_between_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the user's cache folder, for backbones that take long to make; not for small ones."""
+    tiny_t5(tmp_path)
+    with Engine(str(tmp_path), precision="int8") as engine:
+        file = store.path_of(cache_folder(), engine.backbone.hash)
+    assert not file.exists()
+    monkeypatch.setattr(module, "WORTH_KEEPING", 0)
+    Engine(str(tmp_path), precision="int8").close()
+    assert file.exists()
+    monkeypatch.setattr("codeprompt.backbones.serving.linear.quantise", None)
+    Engine(str(tmp_path), precision="int8").close()
+
+
+def test_the_last_used_are_kept() -> None:
+    """And made once while they are."""
+    recent: Recent[int] = Recent(2)
+    made: list[str] = []
+    for key in ("a", "b", "a", "c", "a", "b"):
+        recent.get(key, lambda key=key: made.append(key) or len(made))  # type: ignore[misc,func-returns-value]
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_memory_is_given_back_anywhere() -> None:
+    """On a C library that has no call for it, nothing happens."""
+    trim()
