@@ -32,8 +32,12 @@ demo: install
 test: install
 	$(VENV)/bin/python -m pytest -m "not slow"
 
-test-all: install
+test-all: $(VENV)/.ray
 	$(VENV)/bin/python -m pytest -m slow
+
+$(VENV)/.ray: $(VENV)/.installed
+	$(PIP) install -c $(CONSTRAINTS) -e ".[ray]"
+	@touch $@
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -196,6 +196,7 @@ def test_a_pack_put_into_the_storage_answers_and_one_taken_out_does_not(place: P
 def test_the_command_begins_a_cluster_of_its_own_and_ends_it(home: Any, tmp_path: Path) -> None:
     """`codeprompt serve --ray`, told to end by a signal; the token is said once."""
     pytest.importorskip("ray.serve")
+    before = set(replicas())
     save(small_pack(), tmp_path / "packs" / "summarize")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -217,4 +218,4 @@ def test_the_command_begins_a_cluster_of_its_own_and_ends_it(home: Any, tmp_path
     finally:
         process.kill()
         process.communicate()
-    assert not replicas()
+    assert set(replicas()) <= before
