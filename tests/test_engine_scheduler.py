@@ -1,4 +1,4 @@
-"""The engine's queue and turns, taken by hand: who goes first, who leaves, what is computed once."""
+"""The engine's queue and turns, taken by hand: who goes first, who leaves, what is shared."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from codeprompt.backbones.load import load_backbone
 from codeprompt.errors import PackError
-from codeprompt.pack import available, find
+from codeprompt.pack import available, check_backbone, find, load, lookup
 from codeprompt.pack.lookup import CARD, packs_folders, previous
 
 
@@ -22,6 +23,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     inner.mkdir(parents=True)
     (project / ".git").mkdir()
     monkeypatch.setenv("CODEPROMPT_DATA", str(data))
+    monkeypatch.setattr(lookup, "SHIPPED", tmp_path / "shipped")
     monkeypatch.chdir(inner)
     return {
         "here": inner / ".codeprompt" / "packs",
@@ -118,3 +120,11 @@ def test_looking_up_needs_no_torch() -> None:
         "sys.exit(bool({'torch', 'safetensors'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in lookup.SHIPPED.iterdir() if p.is_dir()))
+def test_a_pack_that_ships_is_whole_and_fits_the_built_in_backbone(name: str) -> None:
+    """So that the first question is answered with nothing set up."""
+    pack = load(lookup.SHIPPED / name)
+    check_backbone(pack, load_backbone("builtin"))
+    assert pack.card.name == name and pack.card.backbone.name.startswith("builtin-")

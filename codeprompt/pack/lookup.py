@@ -10,6 +10,8 @@ from pathlib import Path
 from codeprompt.errors import PackError
 from codeprompt.pack.card import NAME
 
+SHIPPED = Path(__file__).resolve().parents[1] / "packs"
+"""Packs that come with the package, on the built-in backbone."""
 CARD = "card.json"
 LOOKS = 4
 """A pack that is just being replaced is at neither place between two looks, and soon at one."""
@@ -77,7 +79,7 @@ def packs_folders() -> list[tuple[Path, str]]:
     """The folders that names are looked up in, nearest first."""
     out = [(folder / ".codeprompt" / "packs", "project") for folder in _project()]
     out.append((user_data() / "packs", "user"))
-    out.append((Path(__file__).resolve().parents[1] / "packs", "package"))
+    out.append((SHIPPED, "package"))
     return out
 
 
