@@ -24,8 +24,8 @@ TURN = 8
 """What nobody is in a hurry for gets one turn in so many while others run."""
 SLICE = 0.1
 """Seconds that encoding may hold up a turn, by the pace that was measured."""
-FIRST_TOKENS = 1024
-"""Tokens encoded in a turn before any pace was measured."""
+TOKENS = 1024
+"""Source tokens encoded in a turn at most: more gain nothing a token, and take memory."""
 Done = tuple[Job, Outcome]
 FlightKey = tuple[int, tuple[int, bool], bool]
 
@@ -41,12 +41,12 @@ class Work:
     def __init__(self) -> None:
         self.flights: dict[FlightKey, Flight[Job]] = {}
         self.steps = self.tokens = 0
-        self.pace = SLICE / FIRST_TOKENS
+        self.pace = SLICE / TOKENS
 
     @property
     def tokens_a_turn(self) -> int:
         """Source tokens to encode in one turn: what runs, and what comes, waits for them."""
-        return int(SLICE / self.pace)
+        return min(TOKENS, int(SLICE / self.pace))
 
     @property
     def background_turn(self) -> bool:

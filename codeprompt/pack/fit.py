@@ -175,7 +175,7 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
                 "or does not let prompts change",
                 do=RESTORE,
             )
-        rows, columns = known[name].weight.shape
+        rows, columns = known[name].out_features, known[name].in_features
         rank = delta.down.shape[0]
         if tuple(delta.down.shape) != (rank, columns):
             _shape(f"deltas.{name}.down", delta.down, f"[r, {columns}]")

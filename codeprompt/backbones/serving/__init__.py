@@ -100,7 +100,18 @@ def prepare(
         )
     if maker.made and cache is not None:
         store.save(cache, backbone.hash, maker.made)
+    if free and precision != "float32" and stored is None:
+        _let_go(backbone)
     return copy
+
+
+def _let_go(backbone: Backbone) -> None:
+    """Tensors of their own for what is left, so that the mapped checkpoint need not stay.
+
+    Where int8 weights came from the cache, few of its pages were read, and it may.
+    """
+    for parameter in backbone.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _next_best() -> Precision:

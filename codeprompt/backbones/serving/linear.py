@@ -92,7 +92,7 @@ class Maker:
 
     def tensor(self, name: str) -> Tensor:
         """A parameter of the backbone in the activations' dtype."""
-        return self.backbone.get_parameter(name).detach().to(self.dtype)
+        return self.backbone.get_parameter(name).detach().to(self.dtype, copy=self.free)
 
     def _int8(self, key: str, weights: list[Tensor], bias: Tensor | None) -> Kernel:
         kernel = int8_kernel()

@@ -19,7 +19,7 @@ from codeprompt.backbones._identity import hash_tensors
 from codeprompt.errors import CodepromptError
 from codeprompt.files import atomic_path
 
-VERSION = 1
+VERSION = 2
 """Of what the stored values mean."""
 
 

@@ -8,6 +8,7 @@ beams' ancestry are tables that a step reads a slice of.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
@@ -29,6 +30,10 @@ from codeprompt.backbones.serving.state import Memory, State, columns_of, withou
 from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt, record, signature
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
+from codeprompt.inject.attention import QUERIES
+
+TOKENS = 512
+"""Tokens that pass the wide part of a layer at a time: it is four times the rest."""
 
 
 class ServingT5(Backbone):
@@ -58,10 +63,10 @@ class ServingT5(Backbone):
             for stack, count in backbone.stacks.items()
         }
         self.final = {s: maker.tensor(f"{s}.final_layer_norm.weight") for s in self.layers}
-        paths = [
+        sources = [
             f"decoder.block.{i}.layer.1.EncDecAttention" for i in range(config.num_decoder_layers)
         ]
-        self.memory_map = maker.linear(*[f"{path}.{x}" for path in paths for x in "kv"])
+        self.sources = [maker.linear(f"{path}.k", f"{path}.v") for path in sources]
         self.head = maker.linear("lm_head")
         self.traces = Traces() if maker.trace else None
         self.bytes = maker.bytes + size_of(self.shared.weight)
@@ -92,8 +97,8 @@ class ServingT5(Backbone):
         rows = collate([Injection(deltas=injection.deltas)])
         vectors = vectors.to(self.kind)[None]
         if site == "cross":  # keys and values there come from the encoder's normed output
-            mapped = self.memory_map(self._norm(vectors, self.final["encoder"]), rows)
-            k, v = self._maps(mapped, 2 * len(self.layers["decoder"]))[2 * layer : 2 * layer + 2]
+            mapped = self.sources[layer](self._norm(vectors, self.final["encoder"]), rows)
+            k, v = self._maps(mapped, 2)
         else:
             _, k, v = self._first(self.layers[site][layer].own, vectors, rows)
         return k[0], v[0]
@@ -116,18 +121,19 @@ class ServingT5(Backbone):
 
     def remember(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Memory:
         """Cross-attention keys and values of every layer, once per source: hidden [B,T,d]."""
-        layers = len(self.layers["decoder"])
-        maps = self._maps(self.memory_map(hidden, injected), 2 * layers)
-        pairs = maps.view(layers, 2, *maps.shape[1:]).to(self.many)
-        pad = source.pad_bias
         count, length = hidden.shape[:2]
+        pad, rows = source.pad_bias, injected.sites.get("cross")
+        width = 0 if rows is None else rows.bias.shape[1]
+        shape = (len(self.sources), 2, count, self.heads, width + length, self.config.d_kv)
+        pairs = hidden.new_empty(shape, dtype=self.many)
+        for maps, pair in zip(self.sources, pairs, strict=True):  # one by one: floats are large
+            pair[..., width:, :] = self._maps(maps(hidden, injected), 2)
         bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.many)
-        rows = injected.sites.get("cross")
         if rows is not None:
-            pairs = torch.cat([columns_of(rows, pairs), pairs], 4)
+            pairs[..., :width, :] = columns_of(rows, pairs)
             over = rows.bias.to(self.many)[:, None, None, :].expand(count, -1, -1, -1)
             bias = torch.cat([over, bias], -1)
-        return Memory(pairs.contiguous(), bias)
+        return Memory(pairs, bias)
 
     def decode(self, ids: Tensor, memory: Memory, injected: Injected = NOTHING) -> Tensor:
         """Teacher forcing: decoder input ids [B,U] -> hidden states [B,U,d] for `logits`."""
@@ -265,7 +271,15 @@ class ServingT5(Backbone):
         return x + self._feed(layer.feed, x, injected)
 
     def _feed(self, feed: FeedForward, x: Tensor, injected: Injected) -> Tensor:
-        wide = feed.wide(self._norm(x, feed.norm), injected)
+        x = self._norm(x, feed.norm)
+        pieces = math.ceil(x.shape[0] * x.shape[1] / TOKENS) if x.shape[1] >= QUERIES else 1
+        if pieces == 1:
+            return self._feed_piece(feed, x, injected)
+        found = [self._feed_piece(feed, piece, injected) for piece in x.chunk(pieces, 1)]
+        return torch.cat(found, 1)
+
+    def _feed_piece(self, feed: FeedForward, x: Tensor, injected: Injected) -> Tensor:
+        wide = feed.wide(x, injected)
         if self.config.gated:
             gate, line = wide.chunk(2, -1)
             wide = self.act(gate) * line
