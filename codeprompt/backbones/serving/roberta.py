@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
+from codeprompt.backbones.base import Family, Source
 from codeprompt.backbones.roberta import Roberta
-from codeprompt.backbones.serving.kernels import Precision, attention_dtypes
+from codeprompt.backbones.serving.copied import Copied
 from codeprompt.backbones.serving.linear import Linear, Maker, size_of
 from codeprompt.backbones.t5 import ACTIVATIONS
 from codeprompt.errors import BackboneError
-from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
+from codeprompt.inject import NOTHING, Injected, Injection, Site, collate
 
 
 @dataclass(frozen=True)
@@ -42,26 +40,17 @@ class Layer:
     last: Norm
 
 
-class ServingRoberta(Backbone):
+class ServingRoberta(Copied):
     """A RoBERTa ready to answer; made by `prepare`."""
 
     family: ClassVar[Family] = "roberta"
 
     def __init__(self, backbone: Roberta, maker: Maker) -> None:
-        super().__init__()
+        super().__init__(backbone, maker)
         config = self.config = backbone.config
-        self.precision: Precision = maker.precision
-        self.name, self.hash, self.d_model = backbone.name, backbone.hash, backbone.d_model
-        self.max_length = backbone.max_length
-        if hasattr(backbone, "tokenizer"):
-            self.tokenizer = backbone.tokenizer
-        self._sites, self._stacks = backbone.sites, backbone.stacks
-        self._lora_targets = backbone.lora_targets
         self.heads, self.epsilon = config.num_attention_heads, config.layer_norm_eps
         self.scale = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.act = ACTIVATIONS[config.hidden_act]
-        self.kind = maker.dtype
-        self.many, _ = attention_dtypes(maker.precision, backbone.device)
         # The embeddings stay as they are: they are read a few rows at a time.
         self.embeddings = backbone.roberta.embeddings
         self.layers = [_layer(maker, i) for i in range(config.num_hidden_layers)]
@@ -73,24 +62,8 @@ class ServingRoberta(Backbone):
         self.bytes = maker.bytes + sum(map(size_of, self.embeddings.parameters()))
 
     @property
-    def sites(self) -> Mapping[Site, SiteShape]:
-        return self._sites
-
-    @property
-    def stacks(self) -> Mapping[Stack, int]:
-        return self._stacks
-
-    @property
-    def lora_targets(self) -> tuple[str, ...]:
-        return self._lora_targets
-
-    @property
     def embedding(self) -> nn.Embedding:
         return self.embeddings.word_embeddings
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.kind
 
     def project_columns(
         self, site: Site, layer: int, vectors: Tensor, injection: Injection

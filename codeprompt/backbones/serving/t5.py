@@ -9,15 +9,16 @@ beams' ancestry are tables that a step reads a slice of.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
-from codeprompt.backbones.serving.kernels import Int8, Precision, attention_dtypes
+from codeprompt.backbones.base import Family, Source
+from codeprompt.backbones.serving.copied import Copied
+from codeprompt.backbones.serving.kernels import Int8
 from codeprompt.backbones.serving.layers import (
     Attention,
     FeedForward,
@@ -36,26 +37,17 @@ TOKENS = 512
 """Tokens that pass the wide part of a layer at a time: it is four times the rest."""
 
 
-class ServingT5(Backbone):
+class ServingT5(Copied):
     """A T5 ready to answer; made by `prepare`."""
 
     family: ClassVar[Family] = "t5"
 
     def __init__(self, backbone: T5, maker: Maker) -> None:
-        super().__init__()
+        super().__init__(backbone, maker)
         config = self.config = backbone.config
-        self.precision: Precision = maker.precision
-        self.name, self.hash, self.d_model = backbone.name, backbone.hash, backbone.d_model
-        self.max_length, self.start_id = backbone.max_length, backbone.start_id
-        if hasattr(backbone, "tokenizer"):
-            self.tokenizer = backbone.tokenizer
-        self._sites, self._stacks = backbone.sites, backbone.stacks
-        self._lora_targets = backbone.lora_targets
         self.heads, self.epsilon = config.num_heads, config.layer_norm_epsilon
         self.act = ACTIVATIONS[config.activation]
         self.shared = backbone.shared
-        self.kind = maker.dtype
-        self.many, self.few = attention_dtypes(maker.precision, backbone.device)
         table = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         self.tables = {s: maker.tensor(f"{s}.{table}") for s in ("encoder", "decoder")}
         self.layers = {
@@ -72,24 +64,8 @@ class ServingT5(Backbone):
         self.bytes = maker.bytes + size_of(self.shared.weight)
 
     @property
-    def sites(self) -> Mapping[Site, SiteShape]:
-        return self._sites
-
-    @property
-    def stacks(self) -> Mapping[Stack, int]:
-        return self._stacks
-
-    @property
-    def lora_targets(self) -> tuple[str, ...]:
-        return self._lora_targets
-
-    @property
     def embedding(self) -> nn.Embedding:
         return self.shared
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.kind
 
     def project_columns(
         self, site: Site, layer: int, vectors: Tensor, injection: Injection

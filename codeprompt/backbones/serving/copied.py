@@ -1,0 +1,49 @@
+"""What every serving copy takes over from its backbone as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from codeprompt.backbones.base import Backbone, SiteShape
+from codeprompt.backbones.serving.kernels import Precision, attention_dtypes
+from codeprompt.backbones.serving.linear import Maker
+from codeprompt.inject import Site, Stack
+
+
+class Copied(Backbone):
+    """Name, hash, sizes and tokenizer of a backbone.
+
+    kind: the activations' dtype. many, few: see `attention_dtypes`. bytes: of all weights.
+    """
+
+    bytes: int
+
+    def __init__(self, backbone: Backbone, maker: Maker) -> None:
+        super().__init__()
+        self.precision: Precision = maker.precision
+        self.name, self.hash, self.d_model = backbone.name, backbone.hash, backbone.d_model
+        self.max_length, self.start_id = backbone.max_length, backbone.start_id
+        if hasattr(backbone, "tokenizer"):
+            self.tokenizer = backbone.tokenizer
+        self._sites, self._stacks = backbone.sites, backbone.stacks
+        self._lora_targets = backbone.lora_targets
+        self.kind = maker.dtype
+        self.many, self.few = attention_dtypes(maker.precision, backbone.device)
+
+    @property
+    def sites(self) -> Mapping[Site, SiteShape]:
+        return self._sites
+
+    @property
+    def stacks(self) -> Mapping[Stack, int]:
+        return self._stacks
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        return self._lora_targets
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.kind
