@@ -62,12 +62,13 @@ class Watch:
             minutes.setdefault(int(minute), []).append(memory)
         return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
 
-    def slope(self, column: int, after: float) -> float:
+    def slope(self, column: int, after: float) -> float | None:
         """MB a minute, by least squares, from the minute `after` on."""
         kept = [row for row in self.seen if row[0] >= after]
         if len(kept) < 3:
-            return float("nan")
-        return statistics.linear_regression([r[0] for r in kept], [r[column] for r in kept]).slope
+            return None
+        times, values = [r[0] for r in kept], [r[column] for r in kept]
+        return round(statistics.linear_regression(times, values).slope, 3)
 
 
 async def measure(options: argparse.Namespace, home: Home) -> dict[str, Any]:
@@ -148,8 +149,8 @@ def _report(
         "refusal_ms": percentiles(tally.refusals),
         "rss_mb": {"first": _first(late, 0), "last": _first(late, -1), "peak": _most(late)},
         "rss_mb_by_minute": watch.by_minute(),
-        "rss_slope_mb_per_minute": round(watch.slope(1, options.warm_up), 3),
-        "cache_slope_mb_per_minute": round(watch.slope(2, options.warm_up), 3),
+        "rss_slope_mb_per_minute": watch.slope(1, options.warm_up),
+        "cache_slope_mb_per_minute": watch.slope(2, options.warm_up),
         "warm_up_minutes": options.warm_up,
         "crashes": 0 if alive else 1,
         "cores": os.cpu_count(),
