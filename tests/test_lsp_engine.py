@@ -16,6 +16,8 @@ from pygls.exceptions import JsonRpcException
 
 import codeprompt.languages
 from codeprompt.client import Home, state
+from codeprompt.pack import load
+from codeprompt.pack.lookup import SHIPPED
 from lsp_server.shown import REFUSE, TRUST
 from tests.edited import SECONDS, SOURCE, Editor, World, project, world, write_defect, write_packs
 
@@ -55,13 +57,14 @@ async def told(editor: Editor, uri: str, word: str, line: int = TOTAL) -> str:
 
 
 async def test_packs_that_appear_and_vanish_are_followed() -> None:
-    """A pack that was just written answers; one that was removed does no more; both are told."""
+    """A pack that was just written answers; once it is removed the one that ships does again."""
+    ships = version(SHIPPED / "summarize")
     with world(fill=lambda folder: None) as made:
         async with editing(made) as (editor, root, uri):
-            assert "There is no pack for summarize" in await editor.hovers(uri, TOTAL, 6)
-            assert "summarize" in editor.statuses[-1]["missing"]
+            assert await told(editor, uri, ships)
             write_packs(made.data / "packs")
-            assert "summarize@" in await told(editor, uri, "summarize@")
+            assert version(made.data / "packs" / "summarize") != ships
+            assert await told(editor, uri, version(made.data / "packs" / "summarize"))
             assert editor.statuses[-1]["missing"] == []
             shutil.rmtree(made.data / "packs" / "summarize")
             change = types.FileEvent(
@@ -71,7 +74,13 @@ async def test_packs_that_appear_and_vanish_are_followed() -> None:
             editor.client.workspace_did_change_watched_files(
                 types.DidChangeWatchedFilesParams(changes=[change])
             )
-            assert await told(editor, uri, "There is no pack for summarize")
+            assert await told(editor, uri, ships)
+
+
+def version(folder: Path) -> str:
+    """How a hover names a pack and its version."""
+    card = load(folder).card
+    return f"{card.name}@{card.integrity[:12]}"
 
 
 async def test_a_project_s_pack_is_used_once_a_person_trusts_it(engine: World) -> None:
