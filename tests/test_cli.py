@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from codeprompt.cli.app import APP, COMMANDS
 from codeprompt.cli.options import assignments, pairs, settings
 from codeprompt.cli.output import duration, number, plain, size
+from codeprompt.cli.tune import expectations
 from codeprompt.errors import UsageError
 
 EXPECTED = [
@@ -417,3 +418,10 @@ def test_numbers_are_shown_as_people_read_them() -> None:
     assert [duration(s) for s in (4.23, 185, 3753)] == ["4.2 s", "3:05", "1:02:33"]
     assert [number(v) for v in (7.8e-78, 15.234567, -0.5)] == ["0", "15.23", "-0.5"]
     assert plain({"a": float("nan"), "b": (1, Path("x"))}) == {"a": None, "b": [1, "x"]}
+
+
+def test_a_recipe_says_what_it_gave() -> None:
+    """A user can tell whether a run went as it should; silent where nothing was measured."""
+    (told,) = expectations("low-resource", "summarize", "soft")
+    assert "codexglue-sentence-bleu 13.3 [12.79, 13.81] (builtin-1, csn_python" in told
+    assert expectations("few-shot", "summarize", "lora") == []

@@ -124,11 +124,11 @@ def tune_pack(
     except KeyboardInterrupt:
         note("Stopped. The same command with --resume goes on from the last checkpoint.")
         raise
-    report(result, as_json)
+    report(result, request.recipe, as_json)
 
 
-def report(result: TuneResult, as_json: bool) -> None:
-    """What a run gave."""
+def report(result: TuneResult, recipe: str, as_json: bool) -> None:
+    """What a run gave, beside what its recipe gave where that was measured."""
     card = result.pack.card
     for reason in result.left_out:
         note(f"Left out: {reason}")
@@ -157,6 +157,8 @@ def report(result: TuneResult, as_json: bool) -> None:
     if len(result.dev_scores) > 1:
         each = ", ".join(f"{s}: {number(v)}" for s, v in result.dev_scores)
         say(f"  seed {card.seed} was the best on dev ({each})")
+    for told in expectations(recipe, card.task, card.method):
+        say(f"  {told}")
     say(
         f"  {result.parameters:,} trained parameters, {duration(result.seconds)}, "
         f"peak memory {result.peak_memory_mb:.0f} MB"
@@ -164,6 +166,21 @@ def report(result: TuneResult, as_json: bool) -> None:
     say(
         f"  Next: codeprompt eval {result.path} --data WHERE, codeprompt predict {result.path} FILE"
     )
+
+
+def expectations(recipe: str, task: str, method: str) -> list[str]:
+    """What the recipe gave elsewhere, a line each."""
+    from codeprompt.recipes import expected
+
+    lines = []
+    for row in expected(recipe):
+        if (row["task"], row["method"]) == (task, method):
+            around = f" {row['interval']}" if "interval" in row else ""
+            lines.append(
+                f"the recipe gave {row['metric']} {row['value']}{around} "
+                f"({row['backbone']}, {row['setting']})"
+            )
+    return lines
 
 
 COMMAND = tune_pack
