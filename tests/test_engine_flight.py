@@ -87,9 +87,9 @@ def fly(
             joining, waiting = waiting[:count], waiting[count:]
             source = source_of(joining)
             injected = collate([r.prompt for r in joining], range(len(joining)))
-            memory = model.remember(model.encode(source, injected), source, injected)
+            hidden = model.encode(source, injected)
             asks = [row.ask() for row in joining]
-            flight.join(joining, asks, memory, injected, [r.steps for r in joining])
+            flight.join(joining, asks, hidden, source, injected, [r.steps for r in joining])
         most = max(most, len(flight.seats))
         done = flight.step()
         for row, answers in zip(done, flight.answers(done), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from codeprompt.engine import Engine, Request
 from codeprompt.engine import precision as module
 from codeprompt.engine.precision import cache_folder, choose
 from codeprompt.engine.recent import Recent
-from codeprompt.engine.trim import trim
+from codeprompt.engine.trim import one_heap, trim
 from codeprompt.inject import Injection
 from codeprompt.pack import Pack, make_pack
 from codeprompt.template import parse, resolve
@@ -98,6 +99,22 @@ def test_int8_weights_are_kept_between_runs(
     Engine(str(tmp_path), precision="int8").close()
 
 
+@needs_int8
+def test_kept_weights_are_not_taken_for_a_pack_that_holds_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tuned model has the name of the backbone it came from, and other weights."""
+    pack = pack_of("full", tiny_t5(tmp_path), "summarize")
+    tuned = {n: t + 0.3 * torch.randn_like(t) for n, t in pack.injection.weights.items()}
+    pack = replace(pack, injection=replace(pack.injection, weights=tuned))
+    answers = []
+    for least in (10**12, 0):  # nothing is kept, then everything
+        monkeypatch.setattr(module, "WORTH_KEEPING", least)
+        with Engine(str(tmp_path), precision="int8") as engine:
+            answers += engine.predict([Request(engine.load(pack), FIELDS[0])])
+    assert_same(*answers)
+
+
 def test_the_last_used_are_kept() -> None:
     """And made once while they are."""
     recent: Recent[int] = Recent(2)
@@ -109,4 +126,5 @@ def test_the_last_used_are_kept() -> None:
 
 def test_memory_is_given_back_anywhere() -> None:
     """On a C library that has no call for it, nothing happens."""
+    one_heap()
     trim()

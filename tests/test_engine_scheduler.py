@@ -10,9 +10,9 @@ import pytest
 
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.engine import Engine, Priority, Request
+from codeprompt.engine.flight import ROWS
 from codeprompt.engine.job import Job
 from codeprompt.engine.queue import Queue
-from codeprompt.engine.scheduler import ROWS
 from codeprompt.errors import (
     DeadlineError,
     EngineError,

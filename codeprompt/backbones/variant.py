@@ -23,13 +23,17 @@ def own_copy(backbone: Backbone, dtype: torch.dtype | None = None) -> Backbone:
 def with_weights(backbone: Backbone, weights: Mapping[str, Tensor]) -> Backbone:
     """A frozen backbone that holds `weights` as they are, and shares all others.
 
-    weights: by parameter name; one name is enough where a parameter stands at two places.
+    weights: by parameter name; one name is enough where a parameter stands at two places. Where any
+    are given it is another model, without a hash: what is kept under the old one is not for it.
     """
     given: dict[int, Tensor] = {}
     for name, parameter in backbone.named_parameters(remove_duplicate=False):
         if name in weights:
             given.setdefault(id(parameter), weights[name])
-    return _remade(backbone, lambda p: given.get(id(p), p).to(p.device, p.dtype))
+    made = _remade(backbone, lambda p: given.get(id(p), p).to(p.device, p.dtype))
+    if given:
+        made.hash = ""
+    return made
 
 
 def _remade(backbone: Backbone, tensor: Callable[[nn.Parameter], Tensor]) -> Backbone:

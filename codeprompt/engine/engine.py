@@ -17,13 +17,14 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.load import load_backbone
 from codeprompt.backbones.variant import with_weights
 from codeprompt.engine.bulk import Question, in_batches
+from codeprompt.engine.flight import ROWS
 from codeprompt.engine.job import Job, Waiter
 from codeprompt.engine.loaded import Loaded, prompt_of
 from codeprompt.engine.precision import Format, Precision, choose, serving
 from codeprompt.engine.recent import Recent
 from codeprompt.engine.request import Priority, Request
-from codeprompt.engine.scheduler import ROWS, Scheduler
-from codeprompt.engine.trim import trim
+from codeprompt.engine.scheduler import Scheduler
+from codeprompt.engine.trim import one_heap, trim
 from codeprompt.errors import CodepromptError, EngineError, StoppedError, UnknownNameError
 from codeprompt.pack import Pack, check_backbone, load
 from codeprompt.types import Prediction, Rendered
@@ -55,6 +56,7 @@ class Engine:
         allow_hub: bool = True,
         waiting: int = WAITING,
     ) -> None:
+        one_heap()
         if threads is not None:
             torch.set_num_threads(threads)
         self._name, self._allow_hub = "", allow_hub

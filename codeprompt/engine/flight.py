@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
+from torch import Tensor
 
+from codeprompt.backbones.base import Source
 from codeprompt.backbones.decoding import Decoding, Hypothesis
 from codeprompt.backbones.generation import make_search, width
 from codeprompt.backbones.paths import Paths
 from codeprompt.backbones.search import Ask, Tokens
 from codeprompt.backbones.serving import ServingT5
-from codeprompt.backbones.serving.state import Memory, State
+from codeprompt.backbones.serving.state import State
 from codeprompt.inject import NOTHING, Injected, Injection, collate
 
 Seat = TypeVar("Seat")
+ROWS = 16
+"""Rows in the air: past this a step on two cores gains nothing a row (benchmarks/speed)."""
 ONCE = (".EncDecAttention.k", ".EncDecAttention.v")
 """Maps that read the source once; no step uses them."""
 
@@ -68,7 +72,7 @@ class Flight(Generic[Seat]):
     def __init__(self, model: ServingT5, decoding: Decoding, tokens: Tokens) -> None:
         self.model = model
         self.search = make_search(decoding, tokens, model.device)
-        self.state = State(model, self.search.beams)
+        self.state = State(model, self.search.beams, ROWS)
         self.seats: list[Seat] = []
         self.prompts: list[Injection] = []
         self.palette = Palette()
@@ -77,15 +81,17 @@ class Flight(Generic[Seat]):
         self,
         seats: Sequence[Seat],
         asks: Sequence[Ask],
-        memory: Memory,
+        hidden: Tensor,
+        source: Source,
         injected: Injected,
         prompts: Sequence[Injection],
     ) -> None:
         """Rows that begin with the next step.
 
-        memory, injected: of these rows. prompts: of each, as `at_steps` gave it.
+        hidden, source, injected: of these rows. prompts: of each, as `at_steps` gave it.
         """
         longest = max(ask.decoding.max_new_tokens for ask in asks)
+        memory = self.model.remember(hidden, source, injected, self.state.place)
         self.state.join(memory, injected, longest)
         self.search.add(asks)
         self.seats += seats

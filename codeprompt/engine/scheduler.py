@@ -16,6 +16,7 @@ from concurrent.futures import Future
 
 import torch
 
+from codeprompt.engine.flight import ROWS
 from codeprompt.engine.job import Job, Outcome, Waiter
 from codeprompt.engine.queue import Queue
 from codeprompt.engine.trim import trim
@@ -23,8 +24,6 @@ from codeprompt.engine.work import Work, urgent
 from codeprompt.errors import EngineError
 from codeprompt.types import Prediction
 
-ROWS = 16
-"""Rows in the air: past this a step on two cores gains nothing a row (benchmarks/speed)."""
 BEAMS = 64
 """Beams of all rows: each has its own part of the caches."""
 REST = 1.0

@@ -144,14 +144,14 @@ class Work:
         self.pace += 0.2 * (seconds / encoded.source.ids.numel() - self.pace)
 
     def _board(self, key: FlightKey, model: Any, jobs: Sequence[Job], encoded: Encoded) -> None:
-        memory = model.remember(encoded.hidden, encoded.source, encoded.injected)
         flight = self.flights.get(key)
         if flight is None:
             flight = Flight(model, jobs[0].decoding, _tokens(jobs[0].loaded.prompt))
         flight.join(
             jobs,
             [Ask(job.decoding) for job in jobs],
-            memory,
+            encoded.hidden,
+            encoded.source,
             encoded.injected,
             [job.loaded.steps for job in jobs],
         )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROOM = 32
 """Steps that caches are laid out for at a time: most answers end sooner."""
+WIDTH = 128
+"""Source slots are laid out in multiples of this."""
 
 
 @dataclass
@@ -51,14 +53,16 @@ class State:
         keeps it so.
     """
 
-    def __init__(self, model: ServingT5, beams: int) -> None:
-        self.model, self.beams = model, beams
+    def __init__(self, model: ServingT5, beams: int, rows: int = 0) -> None:
+        """rows: to lay out for at first; memory that no row uses is never touched."""
+        self.model, self.beams, self.spare = model, beams, rows
         self.injected = Injected()
         self.step = self.room = self.width = self.length = 0
         empty = torch.empty(0, device=model.device)
         self.starts, self.past, self.lengths = empty.long(), empty.long(), list[int]()
         self.caches = self.sources = self.seen = self.columns = self.line = empty
         self.over = empty
+        self.placed: Tensor | None = None
         self.itself = empty.new_full((beams, beams), -math.inf, dtype=model.few).fill_diagonal_(0.0)
 
     @property
@@ -72,17 +76,36 @@ class State:
         pairs = self.sources.narrow(2, 0, self.rows).narrow(4, 0, self.length)
         return Memory(pairs, self.over.narrow(3, 0, self.length))
 
+    def place(self, count: int, length: int) -> Tensor:
+        """Where the sources of so many new rows, of that length, belong: [L,2,n,H,S,h]."""
+        held, wide, old = self.sources.shape, math.ceil(length / WIDTH) * WIDTH, self.rows
+        if old == 0 or old + count > held[2] or length > held[4]:
+            rows = self.spare
+            if old:
+                rows, wide = held[2], max(wide, held[4])
+            shape = self.model.memory_shape(max(rows, _more(old + count, rows)), wide)
+            laid = self.line.new_empty(shape, dtype=self.model.many)
+            for row, size in enumerate(self.lengths[:old]):
+                laid[:, :, row, :, :size] = self.sources[:, :, row, :, :size]
+                laid[:, :, row, :, size:] = 0
+            self.sources = laid
+        place = self.sources.narrow(2, old, count)
+        place[..., length:, :] = 0  # masked, but must be numbers
+        self.placed = place[..., :length, :]
+        return self.placed
+
     def join(self, memory: Memory, injected: Injected, steps: int = ROOM) -> None:
         """Rows that begin with the next step, after those that run.
 
-        injected: of the new rows; only its decoder columns are read. steps: to lay out for.
+        memory: best remembered into a `place`. injected: of the new rows; only its decoder columns
+        are read. steps: to lay out for.
         """
         count, columns = memory.pairs.shape[2], injected.sites.get("decoder")
         width = 0 if columns is None else columns.bias.shape[1]
+        self._join_sources(memory)
         if self.rows == 0:
-            self._begin(memory, width, min(steps, ROOM))
+            self._begin(max(count, self.spare), width, min(steps, ROOM))
         else:
-            self._join_sources(memory)
             self._fit(self.rows + count, max(width, self.width))
         self._join_caches(count, columns)
         like, old = self.caches, self.rows
@@ -144,32 +167,25 @@ class State:
         self.starts, self.past = self.starts[index], self.past[index]
         self._set_shift()
 
-    def _begin(self, memory: Memory, width: int, room: int) -> None:
-        """The first rows: their sources are taken as they lie."""
-        layers, _, rows, heads, _, size = memory.pairs.shape
-        self.sources, self.over = memory.pairs, memory.bias
-        self.lengths = _lengths(memory.bias)
-        self.length = max(self.lengths)
+    def _begin(self, rows: int, width: int, room: int) -> None:
+        """Caches for the first rows."""
+        layers, _, _, heads, _, size = self.sources.shape
         self.width, self.step = width, 0
         shape = (layers, 2, rows, heads, width + self.beams * room, size)
-        self.caches = memory.pairs.new_empty(shape, dtype=self.model.few)
+        self.caches = self.sources.new_empty(shape, dtype=self.model.few)
         self._set_room(room)
         self.columns = self.caches.new_zeros(0, 1, 1, width)
 
     def _join_sources(self, memory: Memory) -> None:
-        old, more = self.rows, memory.pairs.shape[2]
-        wide = max(self.sources.shape[4], memory.pairs.shape[4])
-        if wide > self.sources.shape[4] or old + more > self.sources.shape[2]:
-            shape = list(self.sources.shape)
-            shape[2], shape[4] = _more(old + more, shape[2]), wide
-            laid = self.sources.new_empty(shape)
-            for row, size in enumerate(self.lengths):
-                laid[:, :, row, :, :size] = self.sources[:, :, row, :, :size]
-                laid[:, :, row, :, size:] = 0
-            self.sources = laid
-        place = self.sources.narrow(2, old, more)
-        place.narrow(4, 0, memory.pairs.shape[4]).copy_(memory.pairs)
-        place[..., memory.pairs.shape[4] :, :] = 0
+        old, (count, _, length) = self.rows, memory.pairs.shape[2:5]
+        if old == 0:
+            self.over, self.lengths = memory.bias[:0], []
+        if old == 0 and memory.pairs is not self.placed:
+            self.sources = memory.pairs  # taken as they lie
+        elif memory.pairs is not self.placed:
+            self.place(count, length).copy_(memory.pairs)
+        self.placed = None
+        wide = self.sources.shape[4]
         self.over = torch.cat([_padded(self.over, wide), _padded(memory.bias, wide)])
         self.lengths += _lengths(memory.bias)
         self.length = max(self.lengths)

@@ -95,13 +95,25 @@ class ServingT5(Copied):
             x = x + self._feed(layer.feed, x, injected)
         return self._norm(x, self.final["encoder"])
 
-    def remember(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Memory:
-        """Cross-attention keys and values of every layer, once per source: hidden [B,T,d]."""
+    def remember(
+        self,
+        hidden: Tensor,
+        source: Source,
+        injected: Injected = NOTHING,
+        place: Callable[[int, int], Tensor] | None = None,
+    ) -> Memory:
+        """Cross-attention keys and values of every layer, once per source: hidden [B,T,d].
+
+        place: gives the tensor to put them in, for so many rows and slots (see `State.place`).
+        """
         count, length = hidden.shape[:2]
         pad, rows = source.pad_bias, injected.sites.get("cross")
         width = 0 if rows is None else rows.bias.shape[1]
-        shape = (len(self.sources), 2, count, self.heads, width + length, self.config.d_kv)
-        pairs = hidden.new_empty(shape, dtype=self.many)
+        if place is None:
+            shape = self.memory_shape(count, width + length)
+            pairs = hidden.new_empty(shape, dtype=self.many)
+        else:
+            pairs = place(count, width + length)
         for maps, pair in zip(self.sources, pairs, strict=True):  # one by one: floats are large
             pair[..., width:, :] = self._maps(maps(hidden, injected), 2)
         bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.many)
@@ -110,6 +122,10 @@ class ServingT5(Copied):
             over = rows.bias.to(self.many)[:, None, None, :].expand(count, -1, -1, -1)
             bias = torch.cat([over, bias], -1)
         return Memory(pairs, bias)
+
+    def memory_shape(self, rows: int, length: int) -> list[int]:
+        """[L,2,B,H,S,h]."""
+        return [len(self.sources), 2, rows, self.heads, length, self.config.d_kv]
 
     def decode(self, ids: Tensor, memory: Memory, injected: Injected = NOTHING) -> Tensor:
         """Teacher forcing: decoder input ids [B,U] -> hidden states [B,U,d] for `logits`."""
