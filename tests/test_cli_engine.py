@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 import codeprompt
 from codeprompt.cli.app import APP
 from codeprompt.client import Home
+from codeprompt.pack.lookup import SHIPPED
 from tests.living import home
 from tests.tiny import tiny_t5
 
@@ -60,7 +61,8 @@ def test_an_engine_is_started_shown_and_stopped(home: Home, tmp_path: Path) -> N
     words = psutil.Process(begun["pid"]).cmdline()
     assert words[words.index("--backbone") + 1] == str(tmp_path)
     shown = told("status")
-    assert shown["running"] and shown["pid"] == begun["pid"] and shown["packs"] == 0
+    assert shown["running"] and shown["pid"] == begun["pid"]
+    assert shown["packs"] == sum(pack.is_dir() for pack in SHIPPED.iterdir())
     page = run("status").stdout
     assert f"process {begun['pid']}, version {codeprompt.__version__}" in page
     assert str(home.socket) in page and str(home.log) in page
