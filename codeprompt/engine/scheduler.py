@@ -126,13 +126,17 @@ class Scheduler:
         }
 
     def _run(self) -> None:
+        rested = False
         while True:
             with self._change:
-                if not self._change.wait_for(lambda: not self.idle or self._closed, REST):
-                    trim()
-                    self._change.wait_for(lambda: not self.idle or self._closed)
-                if self.idle or self._halted:
+                patience = None if rested else REST
+                woken = self._change.wait_for(lambda: not self.idle or self._closed, patience)
+                if woken and (self.idle or self._halted):
                     return
+            rested = not woken
+            if rested:
+                trim()
+                continue
             with self.busy:
                 try:
                     self.turn()

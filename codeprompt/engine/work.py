@@ -54,9 +54,9 @@ class Work:
         return self.steps % TURN == 0
 
     def jobs(self) -> Iterator[Job]:
-        """All that are in the air."""
-        for flight in self.flights.values():
-            yield from flight.seats
+        """All that are in the air; any thread may ask."""
+        for flight in list(self.flights.values()):
+            yield from list(flight.seats)
 
     def admit(self, jobs: Sequence[Job]) -> Iterator[Done]:
         """Encode jobs, rows of like length together; those that classify are answered.
