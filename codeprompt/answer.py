@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codeprompt.backbones.base import Source
@@ -20,6 +21,9 @@ from codeprompt.forward import classify
 from codeprompt.inject import Injected, Injection, collate
 from codeprompt.plan import Plan, to_source
 from codeprompt.types import Prediction, Rendered
+
+ROUND = 16
+"""Rows are padded to multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,17 @@ def encode(
     plan = prompts[0].plan
     injected = collate([p.injection for p in prompts], index)
     source = to_source([row[0] for row in rendered], plan.tokenizer.pad_id, plan.backbone.device)
+    source = _rounded(source, plan)
     return Encoded(rendered, source, model.encode(source, injected), injected)
+
+
+def _rounded(source: Source, plan: Plan) -> Source:
+    """Padded to a width that comes again: torch keeps compiled products for every shape it saw."""
+    length = source.ids.shape[1]
+    more = min(-(-length // ROUND) * ROUND, max(plan.backbone.max_length, length)) - length
+    slots = None if source.slots is None else F.pad(source.slots, (0, more), value=-1)
+    ids = F.pad(source.ids, (0, more), value=plan.tokenizer.pad_id)
+    return Source(ids, F.pad(source.mask, (0, more), value=False), slots)
 
 
 def written(tokenizer: Any, hypothesis: Hypothesis) -> Prediction:

@@ -264,7 +264,7 @@ def test_a_request_that_fails_does_not_take_its_neighbours_along(
     encode = hand.engine.model.encode
 
     def picky(source: Any, injected: Any) -> Any:
-        if source.ids.shape[1] == 64:
+        if source.mask.sum(1).max() == 64:
             raise RuntimeError("too long")
         return encode(source, injected)
 
@@ -357,3 +357,22 @@ def test_an_engine_tells_its_memory_and_warms_up() -> None:
         [kind] = engine.model.traces.made
         assert kind[1]  # the maps that LoRA changes
         assert engine.stats()["waiting"] == engine.stats()["computing"] == 0
+
+
+def test_sources_come_in_few_widths(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that torch, which keeps compiled products for every shape it met, stops growing."""
+    widths: set[int] = set()
+    lengths: set[int] = set()
+    encode = hand.engine.model.encode
+
+    def seen(source: Any, injected: Any) -> Any:
+        widths.add(source.ids.shape[1])
+        lengths.add(int(source.mask.sum()))
+        return encode(source, injected)
+
+    monkeypatch.setattr(hand.engine.model, "encode", seen)
+    for count in range(1, 30):
+        hand.ask("x y " * count)
+        hand.land()
+    assert len(lengths) > 2
+    assert widths == {64}

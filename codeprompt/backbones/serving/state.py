@@ -24,6 +24,8 @@ ROOM = 32
 """Steps that caches are laid out for at a time: most answers end sooner."""
 WIDTH = 128
 """Source slots are laid out in multiples of this."""
+STEP = 64
+"""Source slots are read in multiples of this: torch keeps compiled products for every shape."""
 
 
 @dataclass
@@ -73,8 +75,9 @@ class State:
     @property
     def memory(self) -> Memory:
         """The rows' sources."""
-        pairs = self.sources.narrow(2, 0, self.rows).narrow(4, 0, self.length)
-        return Memory(pairs, self.over.narrow(3, 0, self.length))
+        length = min(self.sources.shape[4], -(-self.length // STEP) * STEP)
+        pairs = self.sources.narrow(2, 0, self.rows).narrow(4, 0, length)
+        return Memory(pairs, self.over.narrow(3, 0, length))
 
     def place(self, count: int, length: int) -> Tensor:
         """Where the sources of so many new rows, of that length, belong: [L,2,n,H,S,h]."""
