@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codeprompt.backbones._folder import SWITCHES, load_tensors, read_config
 from codeprompt.backbones._state import canonical_state
 from codeprompt.backbones.tokenizer import Tokenizer
 from codeprompt.errors import CodepromptError
@@ -23,37 +24,6 @@ from codeprompt.files import write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
-SWITCHES: dict[str, dict[str, Any]] = {
-    "t5": {
-        "vocab_size": None,
-        "d_model": None,
-        "d_kv": None,
-        "d_ff": None,
-        "num_layers": None,
-        "num_decoder_layers": None,
-        "num_heads": None,
-        "scale_decoder_outputs": "",
-        "relative_attention_num_buckets": 32,
-        "relative_attention_max_distance": 128,
-        "layer_norm_epsilon": 1e-6,
-        "feed_forward_proj": "relu",
-        "tie_word_embeddings": True,
-        "decoder_start_token_id": 0,
-    },
-    "roberta": {
-        "vocab_size": None,
-        "hidden_size": None,
-        "num_hidden_layers": None,
-        "num_attention_heads": None,
-        "intermediate_size": None,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12,
-        "max_position_embeddings": None,
-        "type_vocab_size": 2,
-        "pad_token_id": 1,
-    },
-}
-"""The keys of config.json that change a result, with Hugging Face's default for an absent one."""
 VERSION = 1
 
 
@@ -77,8 +47,6 @@ def hash_folder(folder: Path) -> str:
 
     Raises `BackboneError` where the folder cannot be read or holds another architecture.
     """
-    from codeprompt.backbones.checkpoint import load_tensors, read_config
-
     note = _note(folder)
     try:
         known = note.read_text(encoding="ascii").strip()

@@ -17,14 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import codeprompt
-from codeprompt.backbones.checkpoint import (
-    INDEX,
-    PICKLES,
-    SIDE_FILES,
-    SINGLE,
-    hub_snapshot,
-    read_config,
-)
+from codeprompt.backbones._folder import INDEX, PICKLES, SIDE_FILES, SINGLE, read_config
+from codeprompt.backbones.checkpoint import hub_snapshot
 from codeprompt.errors import BackboneError, CodepromptError
 from codeprompt.files import sync_folder, write_error
 

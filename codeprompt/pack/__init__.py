@@ -14,8 +14,9 @@ from codeprompt.pack.lookup import available, find
 if TYPE_CHECKING:
     from codeprompt.pack.fit import check_backbone
     from codeprompt.pack.inspect import nearest_tokens
+    from codeprompt.pack.packed import Pack
     from codeprompt.pack.peft import export_peft, import_peft
-    from codeprompt.pack.store import Pack, check_target, load, make_pack, save
+    from codeprompt.pack.store import check_target, load, make_pack, save
 
 __all__ = [
     "Card",
@@ -32,7 +33,7 @@ __all__ = [
     "save",
 ]
 _PLACES = {
-    "Pack": "store",
+    "Pack": "packed",
     "check_target": "store",
     "load": "store",
     "make_pack": "store",

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.pack.fit import check_backbone
-from codeprompt.pack.store import Pack
+from codeprompt.pack.packed import Pack
 
 
 @dataclass(frozen=True)

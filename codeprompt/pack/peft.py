@@ -37,8 +37,10 @@ from codeprompt.pack._peft_folder import (
     regular,
 )
 from codeprompt.pack._peft_ways import Exported
-from codeprompt.pack.fit import check_backbone, slots_of
-from codeprompt.pack.store import MAX_PROMPT, Pack, make_pack, read_tensors
+from codeprompt.pack.fit import check_backbone
+from codeprompt.pack.packed import Pack
+from codeprompt.pack.parts import slots_of
+from codeprompt.pack.store import MAX_PROMPT, make_pack, read_tensors
 from codeprompt.registry import TASKS
 from codeprompt.template import Start, Template, parse, resolve
 from codeprompt.verbalizers import Verbalizer

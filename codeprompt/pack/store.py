@@ -1,12 +1,10 @@
-"""Packs in memory, and from and to disk: `prompt.safetensors` and `card.json`, never a pickle."""
+"""Packs made, and from and to disk: `prompt.safetensors` and `card.json`, never a pickle."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,11 @@ from codeprompt.errors import PackError
 from codeprompt.inject import Injection
 from codeprompt.pack import card as cards
 from codeprompt.pack.card import MAX_BYTES, SCHEMA, Card
-from codeprompt.pack.fit import check_backbone, check_parts, read_template, read_verbalizer
+from codeprompt.pack.fit import check_backbone
 from codeprompt.pack.folder import TENSORS, check_target, identity, member, replace, restore
 from codeprompt.pack.lookup import CARD, find
+from codeprompt.pack.packed import Pack
+from codeprompt.pack.parts import check_parts
 from codeprompt.template import Template
 from codeprompt.verbalizers import Verbalizer
 
@@ -30,25 +30,6 @@ MAX_PROMPT = 1 << 30
 """Bytes of a prompt's tensors; a pack that holds weights may have more."""
 MAX_WEIGHTS = 1 << 36
 READS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Pack:
-    """An Injection with its card. path: where it was read from, None where it is only in memory."""
-
-    card: Card
-    injection: Injection
-    path: Path | None = None
-
-    @cached_property
-    def template(self) -> Template:
-        """The resolved template."""
-        return read_template(self.card)
-
-    @cached_property
-    def verbalizer(self) -> Verbalizer | None:
-        """Label words, where the task has labels."""
-        return read_verbalizer(self.card)
 
 
 def make_pack(
