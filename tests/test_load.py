@@ -255,3 +255,15 @@ def test_an_unknown_name_is_refused_offline(tmp_path: Path, monkeypatch: Any) ->
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(BackboneError, match=r"nobody/nothing"):
         load_backbone("nobody/nothing", allow_hub=False)
+
+
+def test_a_card_gets_no_users_name_from_a_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~` takes its place, and leads there again."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_checkpoint(tiny_t5(), tmp_path / "models" / "it")
+    loaded = load_backbone(str(tmp_path / "models" / "it"), allow_hub=False)
+    assert loaded.name == "~/models/it"
+    assert load_backbone(loaded.name, allow_hub=False).hash == loaded.hash

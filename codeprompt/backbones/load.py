@@ -49,10 +49,19 @@ def load_backbone(
     make = _maker(config)
     state = canonical_state(load_tensors(folder), config)
     backbone = fill(make, state, dtype=dtype, device=device)
-    # A card names the exact backbone: `builtin` is whatever is newest.
-    equip(backbone, folder, name=folder.name if name in BUILTINS else name)
+    equip(backbone, folder, name=_told(name, folder))
     backbone.hash = hash_folder(folder)
     return backbone
+
+
+def _told(name: str, folder: Path) -> str:
+    """What a card says: the exact backbone behind `builtin`; of a home folder no user's name."""
+    if name in BUILTINS:
+        return folder.name
+    path, home = Path(name), Path.home()
+    if path.is_absolute() and path.is_relative_to(home):
+        return f"~/{path.relative_to(home).as_posix()}"
+    return name
 
 
 def fill(
