@@ -16,6 +16,7 @@ NAMES = METRICS.names()
 SHIPPED = {
     "accuracy",
     "chrf",
+    "codebleu",
     "codexglue-corpus-bleu",
     "codexglue-sentence-bleu",
     "ece",
@@ -49,7 +50,7 @@ def flawed(name: str) -> list[Item]:
 
 
 def options(name: str) -> dict[str, Any]:
-    return {"language": "java"} if name == "parse-rate" else {}
+    return {"language": "java"} if name in ("codebleu", "parse-rate") else {}
 
 
 def test_the_registry_holds_every_promised_metric_and_nothing_else() -> None:
