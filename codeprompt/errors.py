@@ -1,13 +1,14 @@
 """Every error a user can meet: what was found, what was expected, what to do next.
 
-The tree -------- CodepromptError             anything the user can act upon; the command line
-prints it and exits with 2 ├── UsageError              an option or argument that cannot be used │
-└── UnknownNameError    a name no registry has, with the nearest names ├── TemplateError
-a template that does not parse or cannot be filled ├── DataError               data that is
-missing, malformed or too little ├── BackboneError           a checkpoint that is missing, of
-another architecture or unsafe to read ├── PackError               a pack that is missing, cut,
-changed or made for another backbone ├── TrainingError           a run that cannot start, go on or
-be trusted └── EngineError             a request the engine cannot answer
+CodepromptError             anything the user can act upon; the command line exits with 2
+├── UsageError              an option or argument that cannot be used
+│   └── UnknownNameError    a name no registry has, with the nearest names
+├── TemplateError           a template that does not parse or cannot be filled
+├── DataError               data that is missing, malformed or too little
+├── BackboneError           a checkpoint that is missing, of another architecture or unsafe to read
+├── PackError               a pack that is missing, cut, changed or made for another backbone
+├── TrainingError           a run that cannot start, go on or be trusted
+└── EngineError             a request the engine cannot answer
     ├── QueueFullError      too many requests wait; `retry_after` says for how long to stay away
     ├── DeadlineError       the answer cannot be there in time
     └── StoppedError        whoever asked wants no answer any more

@@ -20,6 +20,7 @@ from codeprompt.cli.tune import expectations
 from codeprompt.errors import UsageError
 
 EXPECTED = [
+    "bench",
     "check",
     "compare",
     "completion",
@@ -33,6 +34,7 @@ EXPECTED = [
     "pack",
     "predict",
     "purge",
+    "report",
     "score",
     "serve",
     "tune",
@@ -138,7 +140,7 @@ def test_wrong_words_get_the_nearest_right_one() -> None:
     wrong = ("tune", "defect", "--data", "x", "--out", "y", "--method", "prefx")
     assert "Did you mean 'prefix'?" in mistake(*wrong)
     assert "Did you mean 'sacrebleu'?" in mistake(
-        "score", "bleu", "--predictions", "a", "--references", "b"
+        "score", "sacreblue", "--predictions", "a", "--references", "b"
     )
 
 

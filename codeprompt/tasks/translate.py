@@ -1,7 +1,7 @@
 """Translation: the same function in another language.
 
-CodeXGLUE code-to-code-trans (Java and C#): corpus BLEU, exact match; the direction is the data's:
-map the columns (`--columns code=java,target=cs`) or leave it to the pack.
+CodeXGLUE code-to-code-trans (Java and C#): corpus BLEU, CodeBLEU, exact match; the direction is the
+data's: map the columns (`--columns code=java,target=cs`) or leave it to the pack.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TASK = Task(
         "t5": "Translate {language} to {target_language}: {code}",
         "roberta": "Translate {language} to {target_language}: {code}",
     },
-    metrics=("codexglue-corpus-bleu", "exact-match", "parse-rate"),
+    metrics=("codexglue-corpus-bleu", "codebleu", "exact-match", "parse-rate"),
     source_length=320,
     target_length=256,
     beams=5,

@@ -1,0 +1,1 @@
+"""What needs no model: one file a baseline (`BASELINE`), for every task it fits."""

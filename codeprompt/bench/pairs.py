@@ -1,0 +1,90 @@
+"""A function beside its fix: near-equal rows of one name and project with opposite labels.
+
+PrimeVul (Ding et al. 2024, section 4.2) scores pairs, because a detector that has learned how
+projects write cannot tell a function from its own fix: P-C both right, P-V both called defective,
+P-B both called clean, P-R both wrong. We add the share of pairs in which the defective one gets the
+higher probability, which asks for no threshold. Devign names no fixes, so pairs are found by
+likeness (Jaccard >= 0.8 of five-token shingles): fewer, and some are no fix of each other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from codeprompt.bench.baselines.function_name import own_name
+from codeprompt.data.dedupe import normalise, shingles
+from codeprompt.errors import DataError
+from codeprompt.metrics.base import Item
+from codeprompt.tasks.base import Task
+from codeprompt.types import Example, Score
+
+LIKE = 0.8
+
+
+def paired(rows: Sequence[Example]) -> list[Example]:
+    """The rows of all pairs, defective or clean as they come, with their pair's number as `pair`.
+
+    Each row is in one pair at most, the likest first. Raises `DataError` where there is none.
+    """
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for at, row in enumerate(rows):
+        groups[row.fields.get("project", ""), own_name(row)].append(at)
+    found: list[tuple[float, int, int]] = []
+    for listed in groups.values():
+        if len({rows[at].target for at in listed}) > 1:
+            found += _likes(rows, listed)
+    used: set[int] = set()
+    out: list[Example] = []
+    for _, one, two in sorted(found, key=lambda pair: (-pair[0], pair[1:])):
+        if one in used or two in used:
+            continue
+        number = str(len(used) // 2)
+        used |= {one, two}
+        for at in (one, two):
+            out.append(replace(rows[at], fields={**rows[at].fields, "pair": number}))
+    if not out:
+        raise DataError(
+            "No function stands beside its fix in this data",
+            expected="near-equal functions of one name with opposite labels",
+        )
+    return out
+
+
+def _likes(rows: Sequence[Example], listed: Sequence[int]) -> list[tuple[float, int, int]]:
+    """Pairs of unlike labels that are like but not equal."""
+    sets = {at: shingles(rows[at].fields["code"]) for at in listed}
+    out = []
+    for place, one in enumerate(listed):
+        for two in listed[place + 1 :]:
+            if rows[one].target == rows[two].target:
+                continue
+            both = len(sets[one] & sets[two])
+            like = both / max(1, len(sets[one]) + len(sets[two]) - both)
+            equal = normalise(rows[one].fields["code"]) == normalise(rows[two].fields["code"])
+            if like >= LIKE and not equal:
+                out.append((like, one, two))
+    return out
+
+
+def pair_scores(rows: Sequence[Example], items: Sequence[Item], task: Task) -> list[Score]:
+    """`pair-order`, and `pair-correct` with PrimeVul's four shares as its parts, in percent."""
+    pairs: defaultdict[str, dict[bool, Item]] = defaultdict(dict)
+    for row, item in zip(rows, items, strict=True):
+        pairs[row.fields["pair"]][row.target == task.positive] = item
+    whole = [pair for pair in pairs.values() if len(pair) == 2]
+    ordered, shares = 0.0, {"P-C": 0, "P-V": 0, "P-B": 0, "P-R": 0}
+    for pair in whole:
+        worse, better = pair[True].score or 0.0, pair[False].score or 0.0
+        ordered += 1.0 if worse > better else 0.5 if worse == better else 0.0
+        said = pair[True].prediction == task.positive, pair[False].prediction == task.positive
+        kind = {(True, False): "P-C", (True, True): "P-V", (False, False): "P-B"}.get(said, "P-R")
+        shares[kind] += 1
+    n = len(whole)
+    parts = {name: 100 * count / n for name, count in shares.items()}
+    tags = f"like:{LIKE}|v:1"
+    return [
+        Score("pair-order", 100 * ordered / n, n, f"pair-order|ties:half|{tags}"),
+        Score("pair-correct", parts["P-C"], n, f"pair-correct|{tags}", parts=parts),
+    ]

@@ -1,0 +1,1 @@
+"""Changes of code that change no meaning: one file each (`TRANSFORM`)."""

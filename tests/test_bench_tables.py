@@ -1,0 +1,209 @@
+"""Tables: means and intervals over seeds, tests over items and seeds, ties called ties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from codeprompt.bench.contrasts import Answered, contrasts, over_seeds, planned
+from codeprompt.bench.plan import Plan
+from codeprompt.bench.results import CellResult, Estimate, TableRow
+from codeprompt.bench.run import Runner
+from codeprompt.bench.tables import estimate, make_tables
+from codeprompt.metrics.base import Item
+from codeprompt.metrics.compare import compare
+from codeprompt.metrics.seeds import seed_interval
+from tests.benching import Bench, make_bench
+
+BLEU, ACCURACY = "codexglue-sentence-bleu", "accuracy"
+REFERENCE = "return the sum of the given values"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return make_bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def finished(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    plan = bench.plan(tmp_path_factory.mktemp("tables"))
+    Runner(plan, bench.root, jobs=0).run()
+    return plan
+
+
+def texts(count: int, right: int) -> list[Item]:
+    """`count` items of which the first `right` are answered rightly."""
+    answers = [REFERENCE] * right + ["open a file"] * (count - right)
+    return [Item(text, (f"{REFERENCE} {at}",), id=str(at)) for at, text in enumerate(answers)]
+
+
+def labels(count: int, right: int) -> list[Item]:
+    said = ["defective"] * right + ["clean"] * (count - right)
+    return [Item(text, ("defective",), 0.5, str(at)) for at, text in enumerate(said)]
+
+
+def row(
+    arm: str, items: Mapping[int, Sequence[Item]], metric: str = BLEU, **given: Any
+) -> Answered:
+    """A table's row whose values are the metric's."""
+    from codeprompt.registry import METRICS
+
+    values = [METRICS.get(metric).measured(own, positive="defective").value
+              for own in items.values()]  # fmt: skip
+    made: dict[str, Any] = {"kind": "frozen", "shots": 8, "variant": "", **given}
+    one = TableRow(
+        arm=arm,
+        cells=("x",) * len(items),
+        seeds=tuple(items),
+        metrics={metric: estimate(values)},
+        **made,
+    )
+    return Answered(one, items)
+
+
+def judged(*pairs: tuple[Answered, Answered], metric: str = BLEU) -> Any:
+    return contrasts(pairs, metric, positive="defective", language=None, draws=500)
+
+
+def test_an_estimate_is_the_t_interval_over_seeds() -> None:
+    """Undefined values are left out and counted; one seed has no interval."""
+    values = [1.0, 2.0, 4.0]
+    found = estimate(values)
+    half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
+    assert found.mean == pytest.approx(7 / 3)
+    assert found.interval == pytest.approx((7 / 3 - half, 7 / 3 + half))
+    assert estimate([1.0, None, 2.0, 4.0]).mean == found.mean
+    assert estimate([3.0]) == Estimate(mean=3.0, interval=None, values=(3.0,))
+    assert estimate([None]).mean is None
+    assert seed_interval([1.0]) is None
+
+
+def test_seeds_are_tested_in_pairs() -> None:
+    """Against scipy; a row without chance in it is a constant; fewer than two seeds: no test."""
+    a, b = {0: 1.0, 1: 2.0, 2: 3.0}, {0: 1.5, 1: 2.1, 2: 3.6, 3: 9.0}
+    found = stats.ttest_rel([1.5, 2.1, 3.6], [1.0, 2.0, 3.0]).pvalue
+    assert over_seeds(a, b) == pytest.approx(float(found))
+    one = stats.ttest_1samp([1.0, 2.0, 3.0], 1.2).pvalue
+    assert over_seeds({0: 1.2}, a) == pytest.approx(float(one))
+    assert over_seeds(a, {0: 1.2}) == pytest.approx(float(one))
+    assert over_seeds({0: 1.0}, {0: 2.0}) is None
+    assert over_seeds({0: 1.0, 1: 1.0}, {0: 2.0, 1: 2.0}) == 0.0
+    assert over_seeds({0: 1.0, 1: 1.0}, {0: 1.0, 1: 1.0}) == 1.0
+
+
+def test_a_clear_difference_has_a_winner_and_an_interval_that_leaves_out_zero() -> None:
+    """Over items and over seeds alike."""
+    worse = row("worse", {seed: texts(40, 2 + seed) for seed in range(4)})
+    better = row("better", {seed: texts(40, 30 + seed) for seed in range(4)})
+    (found,) = judged((worse, better))
+    assert found.winner == "b" and found.difference > 0 and found.interval[0] > 0
+    assert (found.a, found.b, found.seeds, found.n) == ("worse", "better", 4, 40)
+    (turned,) = judged((better, worse))
+    assert turned.winner == "a" and turned.difference == pytest.approx(-found.difference)
+
+
+def test_a_difference_that_items_show_and_seeds_do_not_is_a_tie() -> None:
+    """The larger p decides."""
+    a = row("a", {0: texts(40, 10), 1: texts(40, 30)})
+    b = row("b", {0: texts(40, 35), 1: texts(40, 15)})
+    (found,) = judged((a, b))
+    assert found.p_seeds is not None and found.p == max(found.p_items, found.p_seeds)
+    assert found.p_seeds > 0.05 and found.winner == "tie"
+
+
+def test_equal_rows_tie_with_p_of_one() -> None:
+    """No seed, no item differs."""
+    same = {seed: texts(20, 7) for seed in range(3)}
+    (found,) = judged((row("a", same), row("b", same)))
+    assert found.winner == "tie" and found.p == 1.0 and found.difference == 0
+
+
+def test_single_runs_that_are_right_or_wrong_are_tested_by_mcnemar() -> None:
+    """With the exact p of `codeprompt compare`."""
+    a, b = labels(30, 12), labels(30, 24)
+    (found,) = judged((row("a", {0: a}, ACCURACY), row("b", {0: b}, ACCURACY)), metric=ACCURACY)
+    expected = compare(a, b, ACCURACY, positive="defective", bootstrap=10)
+    assert found.p_items == expected.p == pytest.approx(stats.binomtest(0, 12).pvalue)
+    assert found.p_seeds is None and found.test.startswith("mcnemar-exact")
+
+
+def test_many_comparisons_are_corrected_together() -> None:
+    """Holm's: the smallest p times their number, never below the one before."""
+    base = row("base", {seed: texts(40, 10 + seed) for seed in range(3)})
+    others = [
+        row(f"arm{n}", {seed: texts(40, 10 + n + seed) for seed in range(3)}) for n in range(5)
+    ]
+    found = judged(*((base, other) for other in others))
+    ordered = sorted(found, key=lambda one: one.p)
+    assert ordered[0].p_holm == pytest.approx(min(1.0, 5 * ordered[0].p))
+    assert all(one.p_holm >= one.p for one in found)
+    assert [o.p_holm for o in ordered] == sorted(o.p_holm for o in ordered)
+
+
+def test_the_contrasts_are_those_that_the_suite_planned(finished: Plan) -> None:
+    """Every tuned or untrained arm against each of `against`, once; no baseline against another."""
+    table = make_tables(finished.folder).tables[0]
+    found = {frozenset((one.a, one.b)) for one in table.contrasts}
+    models = ("hard", "soft", "full")
+    wanted = {frozenset(("constant", model)) for model in models}
+    wanted |= {frozenset(("hard", model)) for model in ("soft", "full")}
+    assert found == wanted
+    rows = [r for r in table.rows if r.arm != "soft"]
+    assert len(planned(finished.suite, rows)) == 3
+
+
+def test_a_table_holds_every_row_with_its_seeds(finished: Plan) -> None:
+    """Baselines among the arms, kinds told apart, dev scores and rates beside."""
+    tables = make_tables(finished.folder)
+    assert (tables.done, tables.failed, tables.missing) == (len(finished.cells), 0, 0)
+    summarize, defect = tables.tables
+    kinds = {row.arm: row.kind for row in summarize.rows}
+    assert kinds == {"constant": "baseline", "retrieval": "baseline", "hard": "untrained",
+                     "soft": "frozen", "full": "weights"}  # fmt: skip
+    assert {row.arm for row in defect.rows} == {"majority", "retrieval", "hard", "soft", "full"}
+    soft = next(row for row in summarize.rows if row.arm == "soft")
+    assert soft.seeds == (0, 1) and len(soft.rates) == 2 and soft.dev is not None
+    assert soft.cost.parameters == 96 and soft.missing == ()
+    assert summarize.metrics == (BLEU, "chrf") and summarize.n == 9
+    assert summarize.notes[0] == "Made up for a test."
+    assert any("positive label" in note for note in defect.notes)
+    results: dict[str, CellResult] = {r.hash: r for r in finished.folder.results()}
+    values = [results[hash].evaluations[0].value(BLEU) for hash in soft.cells]
+    assert soft.metrics[BLEU] == estimate(values)
+
+
+def test_tables_are_written_and_read_again(finished: Plan) -> None:
+    """As they were, and made anew without what is missing."""
+    written = finished.folder.tables()
+    assert written is not None and written.tables == make_tables(finished.folder).tables
+
+
+def test_rows_that_overlap_are_left_out_beside(bench: Bench, tmp_path: Path) -> None:
+    """A test row that stands in the pool is reported, and scores are given without it."""
+    import shutil
+
+    from tests.benching import functions, jsonl
+
+    root = tmp_path / "data"
+    shutil.copytree(bench.root / "functions", root / "functions")
+    shutil.copytree(bench.root / "defects", root / "defects")
+    jsonl(root / "functions" / "test.jsonl", [*functions(80, 1), *functions(0, 1)[:1]])
+    own = Bench(root, bench.backbone)
+    plan = own.plan(tmp_path, arms=("retrieval",), data=("functions",))
+    tables = Runner(plan, root, jobs=0).run()
+    report = plan.folder.data_reports()["functions"]
+    assert list(report.overlapping["test"].values()) == ["exact"]
+    across = next(one for one in report.across if one.part == "test")
+    assert (across.exact, across.near, across.rows) == (1, 1, 9)
+    row = tables.tables[0].rows[0]
+    result = next(plan.folder.results())
+    assert result.evaluations[0].overlapping == 1
+    assert result.evaluations[0].without_overlap[0].n == 8
+    whole, without = row.metrics[BLEU].mean, row.without_overlap[BLEU].mean
+    assert whole is not None and without is not None and whole != without
+    assert any("1 of 9 rows stand in" in note for note in tables.tables[0].notes)
