@@ -264,3 +264,6 @@ def no_trainer_is_left(home: Path) -> None:
                 process.wait(10)
         except psutil.NoSuchProcess:
             continue
+    for process in psutil.process_iter(["cmdline"]):  # not all had come so far
+        if any(str(home / "jobs") in word for word in process.info["cmdline"] or ()):
+            process.wait(10)

@@ -7,7 +7,6 @@ says so; the product knows nothing of it.
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import os
 import random
@@ -22,7 +21,8 @@ from typing import Any
 import torch
 
 from codeprompt.pack import folder
-from codeprompt.training import checkpoint, loop
+from codeprompt.training import checkpoint
+from codeprompt.training.keeping import ALWAYS
 from codeprompt.training.tune import TuneRequest, tune
 from tests.tiny import tiny_t5
 
@@ -90,13 +90,12 @@ def request_for(place: Path, out: Path, method: str, seeds: int, **overrides: An
 def run(request: TuneRequest, moment: Moment, pipe: Connection) -> None:
     """What the process does: tune, tell every step, stop half-way in a write if it must."""
     torch.set_num_threads(1)
-    loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = 0.0, math.inf
     halves = Halves(moment.after, pipe)
     if moment.where == "checkpoint":
         checkpoint.save_file = halves.of(checkpoint.save_file, place=1)
     if moment.where == "pack":
         folder._write = halves.of(folder._write, place=0)
-    tune(request, lambda seed, event: pipe.send(("step", seed, event.step)))
+    tune(request, lambda seed, event: pipe.send(("step", seed, event.step)), ALWAYS)
     pipe.send(("done",))
 
 

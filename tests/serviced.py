@@ -98,7 +98,7 @@ def make_service(home: Path, **settings: Any) -> Service:
     store = Store.open(home)
     packs = Packs(store)
     service = Service(chosen, store, packs, Jobs(store, packs))
-    service.catalogue.look_seconds = 0.0
+    service.catalogue.in_folders.look_seconds = 0.0
     return service
 
 

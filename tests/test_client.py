@@ -91,7 +91,7 @@ def test_every_call_is_a_route_of_the_service_and_the_other_way_round(tmp_path: 
     [
         (ours.Health, wire.Health),
         (ours.Failure, wire.Failure),
-        (ours.PackInfo, wire.PackInfo),
+        (ours.PackInfo, wire.PackDetail),
         (ours.Version, wire.PackVersion),
         (ours.Upload, wire.UploadInfo),
         (ours.Job, wire.JobInfo),

@@ -13,7 +13,6 @@ from codeprompt.backbones.serving import kernels, store
 from codeprompt.engine import Engine, Request
 from codeprompt.engine import precision as module
 from codeprompt.engine.precision import cache_folder, choose
-from codeprompt.engine.recent import Recent
 from codeprompt.engine.trim import one_heap, trim
 from codeprompt.inject import Injection
 from codeprompt.pack import Pack, make_pack
@@ -113,15 +112,6 @@ def test_kept_weights_are_not_taken_for_a_pack_that_holds_its_own(
         with Engine(str(tmp_path), precision="int8") as engine:
             answers += engine.predict([Request(engine.load(pack), FIELDS[0])])
     assert_same(*answers)
-
-
-def test_the_last_used_are_kept() -> None:
-    """And made once while they are."""
-    recent: Recent[int] = Recent(2)
-    made: list[str] = []
-    for key in ("a", "b", "a", "c", "a", "b"):
-        recent.get(key, lambda key=key: made.append(key) or len(made))  # type: ignore[misc,func-returns-value]
-    assert made == ["a", "b", "c", "b"]
 
 
 def test_memory_is_given_back_anywhere() -> None:

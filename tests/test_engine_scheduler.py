@@ -106,7 +106,7 @@ def test_who_asks_much_does_not_keep_others_waiting(hand: Hand) -> None:
     order = []
     queue = hand.scheduler.queue
     while (job := queue.first()) is not None:
-        queue.take(job)
+        queue.take(job, 0.0)
         order.append((job.waiters[0].client, job.priority))
         queue_is_empty = not len(queue)
     few = [place for place, (client, _) in enumerate(order) if client == "few"]

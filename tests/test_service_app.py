@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -188,7 +189,6 @@ async def test_a_batch_answers_in_order_and_fails_one_by_one(place: Place) -> No
         (Ask(CODE), "No language is given"),
         (Ask(CODE, file="notes.txt"), "ending tells no supported language"),
         (Ask(CODE, language="python", function="absent"), "no function of the name"),
-        (Ask(CODE, language="python", function="add", whole=True), "Both `function` and `whole`"),
         (Ask("a\0b", language="python"), "binary"),
     ],
 )
@@ -210,6 +210,14 @@ async def test_whole_is_one_question() -> None:
     asked = questions_of(Ask(CODE, language="python", whole=True))
     assert [q.function.code for q in asked] == [CODE]
     assert (asked[0].function.start_line, asked[0].function.end_line) == (1, 8)
+
+
+async def test_a_whole_text_has_the_name_it_is_given() -> None:
+    """As a template may ask for it; and the path of the file it is from."""
+    [asked] = questions_of(Ask("x = 1", file="src/a.py", function="Server.run", whole=True))
+    fields = asked.fields()
+    told = [fields[name] for name in ("name", "qualified_name", "class", "path", "code")]
+    assert told == ["run", "Server.run", "Server", "src/a.py", "x = 1"]
 
 
 async def test_no_functions_is_no_error(place: Place) -> None:
@@ -266,9 +274,12 @@ async def test_the_least_recently_used_backbone_makes_room(tmp_path: Path) -> No
         await service.answer("summarize", Ask(CODE, language="python", pack="summarize"))
         assert service.engines.hashes() == {small()[0].hash}
         slot = next(iter(service.engines.slots.values()))
-        assert await service.engines.sweep(slot.used + 599) == 0
-        assert await service.engines.sweep(slot.used + 601) == 1
+        used, engine = slot.used, weakref.ref(slot.engine)
+        del slot
+        assert await service.engines.sweep(used + 599) == 0
+        assert await service.engines.sweep(used + 601) == 1
         assert not service.engines.slots
+        assert engine() is None
         assert await service.answer("summarize", Ask(CODE, language="python", pack="far"))
 
 

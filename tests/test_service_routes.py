@@ -15,7 +15,7 @@ import structlog
 from codeprompt.client import messages
 from codeprompt.client.sse import Parser
 from codeprompt.service import logs
-from codeprompt.service.wire import Failure, Health, Item, JobInfo, PackInfo, UploadInfo
+from codeprompt.service.wire import Failure, Health, Item, JobInfo, PackDetail, PackInfo, UploadInfo
 from tests.serviced import CODE, Place, client, over_socket, pack, serving
 
 pytestmark = pytest.mark.anyio
@@ -328,7 +328,7 @@ def test_messages_mirror_the_wire() -> None:
         (Item, messages.Item),
         (Failure, messages.Failure),
         (Health, messages.Health),
-        (PackInfo, messages.PackInfo),
+        (PackDetail, messages.PackInfo),
         (UploadInfo, messages.Upload),
         (JobInfo, messages.Job),
     ]

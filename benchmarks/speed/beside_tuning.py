@@ -4,7 +4,8 @@ One engine and one real job (its own process, one core, nice 19), and requests w
 them as an editor sends them. Three kinds of request take turns: `alone`, with the trainer long at a
 standstill; `beside`, with the trainer running on at its low priority; and `yielding`, as the
 service does it: the trainer runs until a request comes, and stands still until it is answered.
-Beside the latencies stands what the job keeps of its speed.
+`cancel` is how long a long answer goes on computing after nobody wants it any more, the trainer
+running. Beside the latencies stands what the job keeps of its speed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ REQUESTS = 5
 """Of each kind in a round."""
 GAP_SECONDS = 0.4
 """Between two requests; the trainer runs in it, but before one that shall be alone."""
+LONG = Decoding(max_new_tokens=400, min_new_tokens=400)
 FIELDS = {
     "code": "def area(width, height):\n    return width * height\n" * 40,
     "language": "python",
@@ -74,6 +76,9 @@ async def _compare(options: Namespace, path: Path, place: Path) -> Outcome:
             for kind in [*KINDS[turn:], *KINDS[:turn]]:
                 found[kind].append(await _ask(engine, jobs, kind))
         kept = await _kept(engine, jobs, job, options.rounds) / undisturbed
+        found["cancel"] = [
+            await asyncio.to_thread(_cancelled, engine) for _ in range(options.rounds * REQUESTS)
+        ]
         jobs.cancel(job)
     finally:
         await jobs.stop()
@@ -120,6 +125,19 @@ def _answer(engine: Engine) -> None:
     engine.predict([Request("answering", FIELDS)])
 
 
+def _cancelled(engine: Engine) -> float:
+    """Milliseconds from giving up a long answer until nothing of it is computed."""
+    future = engine.submit(Request("answering", FIELDS, LONG))
+    while not engine.stats()["computing"]:
+        time.sleep(0.001)
+    time.sleep(GAP_SECONDS / 4)
+    started = time.perf_counter()
+    engine.cancel(future)
+    while engine.stats()["computing"]:
+        time.sleep(0.0005)
+    return (time.perf_counter() - started) * 1e3
+
+
 def _pack(engine: Engine) -> Pack:
     """A soft prompt as it begins: what it says does not matter here."""
     backbone, task, method = engine.backbone, TASKS.get("summarize"), METHODS.get("soft")
@@ -162,7 +180,7 @@ def _job(path: Path, place: Path) -> JobSpec:
 def _report(options: Namespace, found: dict[str, list[float]], kept: float) -> Outcome:
     middle = {kind: statistics.median(times) for kind, times in found.items()}
     late = {kind: _percentile(times, 0.95) for kind, times in found.items()}
-    rows = [[kind, f"{middle[kind]:.0f}", f"{late[kind]:.0f}"] for kind in KINDS]
+    rows = [[kind, f"{middle[kind]:.0f}", f"{late[kind]:.0f}"] for kind in found]
     table(["ms", "p50", "p95"], rows)
     print(f"The job keeps {kept:.0%} of its steps a second under such requests.")
     told = signature(shape=options.shape, source=SOURCE, tokens=TOKENS, n=len(found["alone"]))

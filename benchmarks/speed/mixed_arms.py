@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ def be(arm: str, path: Path) -> None:
     """One arm, asked over its pipe."""
     torch.ones(8, 8) @ torch.ones(8, 8)
     before = _resident()
-    if arm.startswith("ours"):
+    if arm == "ours-float64":
+        run, weights = _exact(path)
+    elif arm.startswith("ours"):
         run, weights = _ours(path, arm.removeprefix("ours-"))
-    elif arm == "peft-switched":
-        run, weights = _peft(path)
+    elif arm.startswith("peft"):
+        run, weights = _peft(path, torch.float64 if arm == "peft-float64" else torch.float32)
     else:
         run, weights = _models(path, 8 if arm == "hf-eight" else 1)
 
@@ -56,7 +59,20 @@ def _ours(path: Path, way: str) -> tuple[Run, int]:
     return run, engine.model.bytes
 
 
-def _peft(path: Path) -> tuple[Run, int]:
+def _exact(path: Path) -> tuple[Run, int]:
+    """Our own pass in float64, where no two tokens are near a tie."""
+    from codeprompt.answer import Row, answer
+    from codeprompt.backbones.load import load_backbone
+    from codeprompt.engine.loaded import prompt_of
+    from codeprompt.pack import load
+
+    backbone = load_backbone(str(path)).double()
+    prompts = [prompt_of(load(path / "packs" / f"task-{n}"), backbone) for n in range(TASKS)]
+    rows = [Row(number, {"code": text}) for number, text in enumerate(sources())]
+    return lambda: [found.text for found in answer(backbone, prompts, rows)], _bytes(backbone)
+
+
+def _peft(path: Path, dtype: torch.dtype) -> tuple[Run, int]:
     from peft import PeftModel
 
     model = _hugging_face(path)
@@ -65,7 +81,7 @@ def _peft(path: Path) -> tuple[Run, int]:
     tuned: Any = PeftModel.from_pretrained(model, folder / "task-0", adapter_name="task-0")
     for number in range(1, TASKS):
         tuned.load_adapter(folder / f"task-{number}", adapter_name=f"task-{number}")
-    tuned.eval()
+    tuned.eval().to(dtype)
 
     def run() -> list[str]:
         out = []
@@ -78,7 +94,10 @@ def _peft(path: Path) -> tuple[Run, int]:
 
 
 def _models(path: Path, count: int) -> tuple[Run, int]:
-    """So many models, each with tensors of its own, as after tuning all of their weights."""
+    """So many models for the eight tasks; several have tensors of their own, as after tuning all.
+
+    Without prompts: tuning went into the weights.
+    """
     models = [_hugging_face(path) for _ in range(count)]
     for model in models if count > 1 else ():  # one checkpoint stands for eight
         for parameter in model.parameters():
@@ -86,7 +105,7 @@ def _models(path: Path, count: int) -> tuple[Run, int]:
     tokenizer, ids = _rendered(path)
 
     def run() -> list[str]:
-        pairs = zip(models, ids, strict=False)
+        pairs = zip(cycle(models), ids, strict=False)
         return [tokenizer.decode(_generate(model, row)).strip() for model, row in pairs]
 
     return run, _bytes(models[0])
@@ -114,7 +133,10 @@ def _generate(model: Any, ids: Sequence[int]) -> list[int]:
 
 
 def _rendered(path: Path) -> tuple[Any, list[list[int]]]:
-    """The tokenizer, and what the packs render without the prompts' own positions."""
+    """The tokenizer, and what the packs render behind the prompts.
+
+    `<s>`, which stands before a prompt, is among the virtual tokens that peft was given.
+    """
     from codeprompt.backbones.tokenizer import Tokenizer
     from codeprompt.pack import load
     from codeprompt.template import render
@@ -123,7 +145,7 @@ def _rendered(path: Path) -> tuple[Any, list[list[int]]]:
     for number, text in enumerate(sources()):
         template = load(path / "packs" / f"task-{number}").template
         row = render(template, {"code": text}, tokenizer, max_length=SOURCE)
-        out.append([i for i, slot in zip(row.ids, row.slots, strict=True) if slot < 0])
+        out.append(list(row.ids[row.slots.index(max(row.slots)) + 1 :]))
     return tokenizer, out
 
 
@@ -173,30 +195,3 @@ def make_prompts(path: Path) -> None:
         )
         save(pack, path / "packs" / f"task-{number}")
         export_peft(pack, backbone, path / "peft" / f"task-{number}")
-
-
-def gap(path: Path, number: int, ours: str, theirs: str) -> float:
-    """Where two answers to a task part, how far apart the two tokens are for the float32 pass."""
-    pairs = list(zip(ours.split(), theirs.split(), strict=False))
-    same = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-    if same is None:
-        return 0.0
-    from codeprompt.backbones.load import load_backbone
-    from codeprompt.backbones.t5 import T5
-    from codeprompt.engine.loaded import prompt_of
-    from codeprompt.inject import collate
-    from codeprompt.pack import load
-    from codeprompt.plan import to_source
-
-    backbone = load_backbone(str(path))
-    assert isinstance(backbone, T5)
-    prompt = prompt_of(load(path / "packs" / f"task-{number}"), backbone)
-    source = to_source(prompt.plan.render({"code": sources()[number]}), backbone.tokenizer.pad_id)
-    injected = collate([prompt.injection])
-    read = [backbone.tokenizer.vocab[f"Ġ{word}"] for word, _ in pairs[: same + 1]]
-    ids = torch.tensor([[backbone.start_id, *read[:-1]]])
-    other = backbone.tokenizer.vocab[f"Ġ{pairs[same][1]}"]
-    with torch.inference_mode():
-        memory = backbone.remember(backbone.encode(source, injected), source, injected)
-        logits = backbone.logits(backbone.decode(ids, memory, injected))[0, -1]
-    return float((logits[read[-1]] - logits[other]).abs())

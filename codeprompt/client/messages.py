@@ -85,7 +85,8 @@ class Version(Message, frozen=True):
 class PackInfo(Message, frozen=True):
     """A pack. version: the one described. active: the one that answers, None where none does.
 
-    where: `service`, or the folder it was found in: `project`, `user`, `package`.
+    where: `service`, or the folder it was found in: `project`, `user`, `package`. card: of the
+    version described, where one pack is asked for.
     """
 
     name: str
@@ -97,6 +98,7 @@ class PackInfo(Message, frozen=True):
     hash: str = ""
     created: str = ""
     where: str = ""
+    card: dict[str, Any] | None = None
 
 
 class Upload(Message, frozen=True):

@@ -58,14 +58,15 @@ def shutdown() -> Call[dict[str, Any]]:
     return Call("POST", "/v1/shutdown", _object, seconds=QUICK)
 
 
-def packs() -> Call[list[PackInfo]]:
-    """Every pack with its versions."""
-    return Call("GET", "/v1/packs", lambda data: _packs(data).packs, seconds=QUICK)
+def packs(project: str | None = None) -> Call[list[PackInfo]]:
+    """Every pack with its versions. project: as in questions."""
+    path = f"/v1/packs{_near(project)}"
+    return Call("GET", path, lambda data: _packs(data).packs, seconds=QUICK)
 
 
-def pack(name: str) -> Call[PackInfo]:
-    """One pack."""
-    return Call("GET", f"/v1/packs/{_part(name)}", _pack, seconds=QUICK)
+def pack(name: str, project: str | None = None) -> Call[PackInfo]:
+    """One pack, with its card. project: as in questions."""
+    return Call("GET", f"/v1/packs/{_part(name)}{_near(project)}", _pack, seconds=QUICK)
 
 
 def upload_pack(
@@ -167,6 +168,10 @@ def follow(id: str, after: int = 0) -> Flow[Event]:
 def _change(name: str, what: str, body: Mapping[str, Any]) -> Call[PackInfo]:
     path = f"/v1/packs/{_part(name)}/{what}"
     return Call("POST", path, _pack, body=body, seconds=QUICK, repeatable=False)
+
+
+def _near(project: str | None) -> str:
+    return "" if project is None else f"?project={quote(project, safe='/')}"
 
 
 def _part(word: str) -> str:

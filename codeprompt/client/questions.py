@@ -20,8 +20,11 @@ class Options(TypedDict, total=False):
     """What every question may say beside the code.
 
     file: a path to tell the language by and to name in the answer; it is not read.
-    function: only this one. whole: the code as one piece, not its functions.
+    function: only this one. whole: the code as one piece, not its functions; `function` is its name
+    then, for packs whose template asks for it.
     pack: a name or `NAME@VERSION`; by default the task's active pack. deadline_ms: from now.
+    project: the full path of the project's folder: its packs (`.codeprompt/packs`, there and above
+    up to the git root) answer before all others. Whoever names it trusts them. Over the socket.
     """
 
     file: str | None
@@ -30,6 +33,7 @@ class Options(TypedDict, total=False):
     pack: str | None
     priority: Priority
     deadline_ms: int | None
+    project: str | None
 
 
 class Question(Options, total=False):

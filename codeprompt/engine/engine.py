@@ -18,10 +18,10 @@ from codeprompt.backbones.load import load_backbone
 from codeprompt.backbones.variant import with_weights
 from codeprompt.engine.bulk import Question, in_batches
 from codeprompt.engine.flight import ROWS
-from codeprompt.engine.job import Job, Waiter
+from codeprompt.engine.job import Prepared, Waiter
 from codeprompt.engine.loaded import Loaded, prompt_of
 from codeprompt.engine.precision import Format, Precision, choose, serving
-from codeprompt.engine.recent import Recent
+from codeprompt.engine.queue import Place
 from codeprompt.engine.request import Priority, Request
 from codeprompt.engine.scheduler import Scheduler
 from codeprompt.engine.trim import one_heap, trim
@@ -31,8 +31,8 @@ from codeprompt.types import Prediction, Rendered
 
 WAITING = 256
 """Requests that may wait; past this the engine says when to come back."""
-RENDERED = 64
-"""Renderings kept from `render_key` to `submit`."""
+PIECE = 2047
+"""Bytes that hashlib takes without giving up the interpreter, which a busy engine has then."""
 ShouldStop = Callable[[], bool]
 
 
@@ -68,7 +68,6 @@ class Engine:
         trim()
         self.packs: dict[str, Loaded] = {}
         self.scheduler = Scheduler(waiting)
-        self._rendered: Recent[tuple[Rendered, ...]] = Recent(RENDERED)
         self._closed = False
 
     @property
@@ -136,21 +135,51 @@ class Engine:
         questions = [Question(r, self._loaded(r.pack)) for r in requests]
         return in_batches(questions, rows, self.scheduler.busy, should_stop)
 
+    def hold(
+        self,
+        *,
+        priority: Priority = Priority.EXPLICIT,
+        client: str = "",
+        deadline: float | None = None,
+    ) -> Place:
+        """A place in the queue, before anything is made of the question: `submit` takes it.
+
+        One that is not submitted must be given back (`let_go`). Raises `QueueFullError` where too
+        many wait, or where the answer could not be there in time.
+        """
+        return self.scheduler.hold(priority, client, deadline)
+
+    def let_go(self, place: Place) -> None:
+        """Give a place back; nothing where it was used or given back before."""
+        self.scheduler.let_go(place)
+
+    def prepare(self, request: Request) -> Prepared:
+        """A question as it is computed, for `submit`: the half of the work that needs no turn.
+
+        Raises `TemplateError` where the request lacks a field.
+        """
+        loaded = self._loaded(request.pack)
+        rendered = tuple(loaded.prompt.plan.render(request.fields))
+        decoding = request.decoding or loaded.prompt.decoding
+        return Prepared(self._key(loaded, decoding, rendered), loaded, decoding, rendered)
+
     def submit(
         self,
-        request: Request,
+        request: Request | Prepared,
         *,
         priority: Priority = Priority.EXPLICIT,
         client: str = "",
         deadline: float | None = None,
         should_stop: ShouldStop | None = None,
         on_token: Callable[[str], None] | None = None,
+        place: Place | None = None,
     ) -> Future[Prediction]:
         """Ask one question; it shares its steps with whatever else is computed.
 
         client: who asks; clients of one priority take turns. deadline: a moment of
         `time.monotonic()`. should_stop: asked at every step. on_token: called by the engine's
         thread with each new part of the text (of a beam search, with all of it at the end).
+        place: from `hold`.
 
         The future has `TemplateError` where the request lacks a field, `DeadlineError`,
         `StoppedError`, or `CancelledError` after `future.cancel()`, which always works and ends
@@ -158,13 +187,14 @@ class Engine:
         Raises `QueueFullError` where too many wait, `EngineError` after `close`.
         """
         waiter = Waiter(priority, client, deadline, should_stop, on_token)
-        loaded = self._loaded(request.pack)
-        try:
-            job = self._job(request, loaded)
-        except CodepromptError as error:
-            waiter.settle(error)
-            return waiter.future
-        return self.scheduler.submit(job, waiter)
+        if isinstance(request, Request):
+            self._loaded(request.pack)
+            try:
+                request = self.prepare(request)
+            except CodepromptError as error:
+                waiter.settle(error)
+                return waiter.future
+        return self.scheduler.submit(request.job(), waiter, place)
 
     def cancel(self, future: Future[Prediction]) -> bool:
         """Give up a request: its future is cancelled at once, its computing at the next step."""
@@ -176,7 +206,7 @@ class Engine:
         The rendered input, the pack, the backbone, the precision and the decoding.
         Raises `TemplateError` where the request lacks a field.
         """
-        return self._job(request, self._loaded(request.pack)).key
+        return self.prepare(request).key
 
     def memory(self) -> int:
         """Bytes of the weights and the packs."""
@@ -232,17 +262,11 @@ class Engine:
         """The backbone with all its weights: those that served to make a copy are gone."""
         return load_backbone(self._name, allow_hub=self._allow_hub) if self._name else self.backbone
 
-    def _job(self, request: Request, loaded: Loaded) -> Job:
-        """The question as it is computed. Raises `TemplateError`."""
-        plan, card = loaded.prompt.plan, loaded.pack.card
-        text = json.dumps([card.integrity, sorted(request.fields.items())])
-        asked = hashlib.sha256(text.encode()).digest()  # whoever has the key asks for both
-        rendered = self._rendered.get(asked, lambda: plan.render(request.fields))
-        decoding = request.decoding or loaded.prompt.decoding
-        return Job(self._key(loaded, decoding, rendered), loaded, decoding, rendered)
-
     def _key(self, loaded: Loaded, decoding: Decoding, rendered: Sequence[Rendered]) -> str:
         told = [[r.ids, r.slots, r.mask] for r in rendered]
         integrity, backbone = loaded.pack.card.integrity, self.backbone.hash
         facts = [told, integrity, backbone, self.precision, decoding.as_json()]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        text, digest = json.dumps(facts, sort_keys=True).encode(), hashlib.sha256()
+        for start in range(0, len(text), PIECE):
+            digest.update(text[start : start + PIECE])
+        return digest.hexdigest()

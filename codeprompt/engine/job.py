@@ -63,6 +63,20 @@ class Waiter:
         return None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A question rendered, bound to its pack. key: of all that decides the answer."""
+
+    key: str
+    loaded: Loaded
+    decoding: Decoding
+    rendered: Sequence[Rendered]
+
+    def job(self) -> Job:
+        """The same as it is computed."""
+        return Job(self.key, self.loaded, self.decoding, self.rendered)
+
+
 @dataclass(eq=False)
 class Job:
     """What is computed. key: of all that decides the answer; began: when it was admitted."""

@@ -18,6 +18,11 @@ class Priority(enum.IntEnum):
     BATCH = 3
     TRAINING = 4
 
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody looks at a screen and waits."""
+        return self <= Priority.HOVER
+
 
 @dataclass(frozen=True)
 class Request:

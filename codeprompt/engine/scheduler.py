@@ -1,8 +1,9 @@
 """Who is admitted when: one thread, one turn after the other.
 
-A turn lets go what nobody wants any more, admits what fits, and takes a step. Admission goes by
-priority, between clients in turn, then by arrival; `EXPLICIT` and `HOVER` go ahead even when the
-flights are full, and others pause for them (see `Work.step`). Equal jobs are computed once.
+A turn lets go what nobody wants any more, admits what fits, and takes a step. Admission goes in the
+queue's order: by priority, between clients in turn, then by arrival. `EXPLICIT` and `HOVER` go
+ahead even when the flights are full, and others pause for them, but for one turn in eight (see
+`Work.step`) and a few rows (`Room`). Equal jobs are computed once.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from concurrent.futures import Future
 
 import torch
 
-from codeprompt.engine.flight import ROWS
 from codeprompt.engine.job import Job, Outcome, Waiter
-from codeprompt.engine.queue import Queue
+from codeprompt.engine.queue import Place, Queue
+from codeprompt.engine.request import Priority
+from codeprompt.engine.room import Room
 from codeprompt.engine.trim import trim
-from codeprompt.engine.work import Work, urgent
-from codeprompt.errors import EngineError
+from codeprompt.engine.work import Work
+from codeprompt.errors import DeadlineError, EngineError
 from codeprompt.types import Prediction
 
-BEAMS = 64
-"""Beams of all rows: each has its own part of the caches."""
 REST = 1.0
 """Seconds without work after which memory that nothing uses is given back."""
 
@@ -51,8 +51,21 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._closed = self._halted = False
 
-    def submit(self, job: Job, waiter: Waiter) -> Future[Prediction]:
-        """Queue a job, or wait for an equal one. Raises `QueueFullError`, `EngineError`."""
+    def hold(self, priority: Priority, client: str, deadline: float | None) -> Place:
+        """A place for a job to come. Raises `QueueFullError`."""
+        with self._change:
+            return self.queue.hold(priority, client, deadline, self.clock())
+
+    def let_go(self, place: Place) -> None:
+        """A place that is not needed any more."""
+        with self._change:
+            self.queue.let_go(place)
+
+    def submit(self, job: Job, waiter: Waiter, place: Place | None = None) -> Future[Prediction]:
+        """Queue a job, or wait for an equal one. Raises `QueueFullError`, `EngineError`.
+
+        place: one that was held for it.
+        """
         with self._change:
             if self._closed:
                 raise EngineError("The engine is closed", do="Make a new one")
@@ -63,7 +76,7 @@ class Scheduler:
                     self.queue.moved(known)
                 return waiter.future
             job.waiters.append(waiter)
-            self.queue.put(job, now=self.clock())
+            self.queue.put(job, now=self.clock(), place=place)
             self._known[job.key] = job
             if self.threaded and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -148,10 +161,10 @@ class Scheduler:
         now = self.clock()
         with self._change:
             waiting, flying = list(self.queue), list(self.work.jobs())
-        for job in waiting:
-            self._look(job, now, job.loaded.soonest)
+        late = {job for job in waiting if self._look(job, now, job.loaded.soonest)}
         for job in flying:
-            self._look(job, now, 0.0)
+            if self._look(job, now, 0.0) and job.began is not None:
+                self.queue.pace.flew(now - job.began, now)
         dropped = set()
         with self._change:
             for job in (*waiting, *flying):
@@ -159,15 +172,21 @@ class Scheduler:
                     del self._known[job.key]
                     dropped.add(job)
                     if job in self.queue:
-                        self.queue.remove(job)
+                        self.queue.remove(job, now if job in late else None)
+                elif job in self.queue:
+                    self.queue.moved(job)
         if dropped:
             self.work.drop(dropped.__contains__)
 
-    def _look(self, job: Job, now: float, least: float) -> None:
+    def _look(self, job: Job, now: float, least: float) -> bool:
+        """Let go who waits no more; whether it was too late for one of them."""
+        late = False
         for waiter in list(job.waiters):
             error = waiter.lost(now, least)
             if error is not None:
                 self._release(job, waiter, error)
+                late = late or isinstance(error, DeadlineError)
+        return late
 
     def _release(self, job: Job, waiter: Waiter, error: Exception) -> None:
         with self._change:
@@ -177,31 +196,37 @@ class Scheduler:
 
     def _admitted(self) -> list[Job]:
         """What this turn encodes: in the queue's order, for as long as it fits."""
-        flying = list(self.work.jobs())
-        rows, beams = len(flying), sum(job.beams for job in flying)
-        hurry, tokens, out = any(map(urgent, flying)), 0, list[Job]()
+        room, shut = Room(self.work.jobs()), set[bool]()
+        now, tokens, out = self.clock(), 0, list[Job]()
         with self._change:
-            while (job := self.queue.first()) is not None:
-                more = 2 if urgent(job) else 1
-                hurry, tokens = hurry or urgent(job), tokens + job.length
-                rows, beams = rows + (job.beams > 0), beams + job.beams
-                if (
-                    (out and tokens > self.work.tokens_a_turn)
-                    or (hurry and not urgent(job) and not self.work.background_turn)
-                    or (rows > 1 and (rows > more * ROWS or beams > more * BEAMS))
-                ):
-                    break
-                self.queue.take(job)
+            while True:
+                if room.hurry and not self.work.background_turn:
+                    shut.add(False)
+                job = self.queue.first(shut)
+                if job is None:
+                    return out
+                hurry, tokens = self.queue.urgent(job), tokens + job.length
+                if not room.fits(job, hurry):
+                    shut.add(hurry)
+                    tokens -= job.length
+                    continue
+                if out and tokens > self.work.tokens_a_turn:
+                    return out
+                room.take(job, hurry)
+                self.queue.take(job, now)
                 out.append(job)
-        return out
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         with self._change:
             if self._known.get(job.key) is job:
                 del self._known[job.key]
+            hurry = job.priority.urgent
             waiters, job.waiters = job.waiters, []
         if isinstance(outcome, Prediction) and job.began is not None:
-            job.loaded.took(self.clock() - job.began)
+            now = self.clock()
+            job.loaded.took(now - job.began)
+            if hurry:
+                self.queue.pace.flew(now - job.began, now)
         self.answered += 1
         for waiter in waiters:
             waiter.settle(outcome)

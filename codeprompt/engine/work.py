@@ -16,7 +16,6 @@ from codeprompt.backbones.generation import checked
 from codeprompt.backbones.search import Ask, Tokens
 from codeprompt.engine.flight import Flight, kind_of
 from codeprompt.engine.job import Job, Outcome
-from codeprompt.engine.request import Priority
 
 ALIKE = 0.6
 """The share of the longest row's length from which a row is encoded with it."""
@@ -32,7 +31,7 @@ FlightKey = tuple[int, tuple[int, bool], bool]
 
 def urgent(job: Job) -> bool:
     """Whether somebody looks at a screen and waits."""
-    return job.priority <= Priority.HOVER
+    return job.priority.urgent
 
 
 class Work:

@@ -1,8 +1,9 @@
-"""One request through cache and engine: its functions are asked a window at a time.
+"""One request through cache and engine: admitted, then parsed and rendered, then asked.
 
-A window keeps a long file from filling the queue that others wait in. Whoever gives up (the task is
-cancelled) takes all it has asked for with it: what waits is dropped at once, what computes stops at
-the next step.
+A place in the engine's queue comes first: what is refused is refused before anybody reads its text.
+The functions of a long file are asked a window at a time. Whoever gives up (the task is cancelled)
+takes all it has asked for with it: what waits is dropped at once, what computes stops at the next
+step.
 """
 
 from __future__ import annotations
@@ -12,49 +13,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from codeprompt.check.questions import WINDOW, Question
-from codeprompt.errors import QueueFullError, StoppedError
+from codeprompt.errors import StoppedError
 from codeprompt.registry import TASKS
-from codeprompt.service.ask import Ask, Event, Item, Token, check_fields
+from codeprompt.service.ask import Ask, Event, Item, Token, check_fields, questions_of
 from codeprompt.service.cache import Cache
 from codeprompt.service.engines import Bound
+from codeprompt.service.preparing import Preparing
+from codeprompt.service.window import Window
 from codeprompt.types import Kind, Prediction
 
 if TYPE_CHECKING:
-    from codeprompt.engine import Request
+    from codeprompt.engine import Priority
+    from codeprompt.engine.job import Prepared
+    from codeprompt.engine.queue import Place
 
 Tell = Callable[[Event], None]
-Result = TypeVar("Result")
-
-
-SHORT = 8192
-"""Characters of code that are parsed and rendered on the loop: handing them to a thread and back
-would take longer, all the more while the engine computes."""
-
-
-async def for_code(size: int, work: Callable[[], Result]) -> Result:
-    """The result of some work on code of a size: at once, or by a thread where it takes time."""
-    return work() if size <= SHORT else await asyncio.to_thread(work)
-
-
-class Window:
-    """How much may be asked for at once; the requests of one batch share one."""
-
-    def __init__(self, size: int = WINDOW) -> None:
-        self.size = size
-        self.open: set[asyncio.Future[Prediction]] = set()
-
-    async def room(self) -> None:
-        """Wait until one more may be asked for."""
-        while len(self.open) >= self.size:
-            await self.one()
-
-    async def one(self) -> None:
-        """Wait until one of those asked for is answered."""
-        await asyncio.wait(self.open, return_when=asyncio.FIRST_COMPLETED)
-        self.open = {future for future in self.open if not future.done()}
+Running = tuple[int, str, Future[Prediction]]
 
 
 @dataclass(eq=False)
@@ -67,76 +44,96 @@ class Answering:
 
     bound: Bound
     ask: Ask
-    questions: Sequence[Question]
     cache: Cache
+    preparing: Preparing
     window: Window
     client: str = ""
     deadline: float | None = None
     tell: Tell | None = None
     streamed: bool = False
     stopped: bool = False
+    questions: Sequence[Question] = ()
+    place: Place | None = None
     items: dict[int, Item] = field(default_factory=dict)
-    running: dict[asyncio.Future[Prediction], tuple[int, str, Future[Prediction]]] = field(
-        default_factory=dict
-    )
+    running: dict[asyncio.Future[Prediction], Running] = field(default_factory=dict)
+
+    @property
+    def priority(self) -> Priority:
+        """As the engine has it."""
+        from codeprompt.engine import Priority
+
+        return Priority[self.ask.priority.upper()]
 
     async def run(self) -> list[Item]:
         """All answers in order. Raises the first error that one of them meets."""
-        card = self.bound.pack.card
-        check_fields(list(self.bound.pack.template.fields), list(self.questions), self.ask.extra)
         try:
-            for start in range(0, len(self.questions), WINDOW):
-                block = self.questions[start : start + WINDOW]
-                size = sum(q.function.end_byte - q.function.start_byte for q in block)
-                asked = await for_code(size, partial(self._prepared, block, card.data.form))
-                for number, (request, key) in enumerate(asked, start):
-                    await self._ask(number, request, key)
+            await self._hold()
+            size = len(self.ask.code)
+            self.questions, block = await self.preparing(self.priority, size, self._begun)
+            await self._ask_all(block, 0)
+            for start in range(WINDOW, len(self.questions), WINDOW):
+                some = self.questions[start : start + WINDOW]
+                size = sum(q.function.end_byte - q.function.start_byte for q in some)
+                work = partial(self._prepared, some)
+                await self._ask_all(await self.preparing(self.priority, size, work), start)
             while self.running:
                 await self._settle()
         finally:
             self._give_up()
         return [self.items[number] for number in range(len(self.questions))]
 
-    def _prepared(self, block: Sequence[Question], form: str) -> list[tuple[Request, str]]:
-        """Each question as a request, rendered, with its key."""
+    def _begun(self) -> tuple[list[Question], list[Prepared]]:
+        """The questions, and the first of them as the engine takes them."""
+        found, pack = questions_of(self.ask), self.bound.pack
+        check_fields(list(pack.template.fields), found, self.ask.extra)
+        return found, self._prepared(found[:WINDOW])
+
+    def _prepared(self, block: Sequence[Question]) -> list[Prepared]:
+        """Each question rendered, with its key."""
         from codeprompt.engine import Request
 
-        requests = [
-            Request(self.bound.label, question.fields(self.ask.extra, form)) for question in block
-        ]
-        return [(request, self.bound.engine.render_key(request)) for request in requests]
+        bound, form = self.bound, self.bound.pack.card.data.form
+        requests = [Request(bound.label, q.fields(self.ask.extra, form)) for q in block]
+        return [bound.engine.prepare(request) for request in requests]
 
-    async def _ask(self, number: int, request: Request, key: str) -> None:
-        known = self.cache.get(key)
-        if known is not None:
-            self._answered(number, known, cached=True)
-            return
-        await self.window.room()
-        self._collect()
-        future = await self._submitted(number, request)
-        mine = asyncio.wrap_future(future)
-        self.running[mine] = (number, key, future)
-        self.window.open.add(mine)
+    async def _ask_all(self, block: Sequence[Prepared], start: int) -> None:
+        for number, prepared in enumerate(block, start):
+            known = self.cache.get(prepared.key)
+            if known is not None:
+                self._answered(number, known, cached=True)
+                continue
+            await self._hold()
+            self._collect()
+            self._submit(number, prepared)
 
-    async def _submitted(self, number: int, request: Request) -> Future[Prediction]:
-        """In the queue. Where it is full, wait for our own; with none of them there, raise."""
-        from codeprompt.engine import Priority
-
-        while True:
-            try:
-                return self.bound.engine.submit(
-                    request,
-                    priority=Priority[self.ask.priority.upper()],
-                    client=self.client,
-                    deadline=self.deadline,
-                    should_stop=lambda: self.stopped,
-                    on_token=self._tokens(number) if self.streamed else None,
+    async def _hold(self) -> None:
+        """See to it that we have a place."""
+        if self.place is None:
+            self.place = await self.window.hold(
+                lambda: self.bound.engine.hold(
+                    priority=self.priority, client=self.client, deadline=self.deadline
                 )
-            except QueueFullError:
-                if not self.window.open:
-                    raise
-                await self.window.one()
-                self._collect()
+            )
+
+    def _submit(self, number: int, prepared: Prepared) -> None:
+        future = self.bound.engine.submit(
+            prepared,
+            priority=self.priority,
+            client=self.client,
+            deadline=self.deadline,
+            should_stop=lambda: self.stopped,
+            on_token=self._tokens(number) if self.streamed else None,
+            place=self.place,
+        )
+        self._leave()  # an equal question may wait there already, and need no place
+        mine = asyncio.wrap_future(future)
+        mine.add_done_callback(lambda _: self.window.free())
+        self.running[mine] = (number, prepared.key, future)
+
+    def _leave(self) -> None:
+        if self.place is not None:
+            self.bound.engine.let_go(self.place)
+            self.place = None
 
     def _tokens(self, number: int) -> Callable[[str], None]:
         """What the engine's thread calls with new text."""
@@ -160,7 +157,6 @@ class Answering:
         """Take what is answered. Raises what went wrong with it."""
         for mine in [future for future in self.running if future.done()]:
             number, key, _ = self.running.pop(mine)
-            self.window.open.discard(mine)
             if mine.cancelled():
                 raise StoppedError()
             prediction = mine.result()
@@ -181,8 +177,10 @@ class Answering:
     def _give_up(self) -> None:
         """What still waits or computes is stopped; nothing where all is answered."""
         self.stopped = True
+        if self.place is not None:
+            self._leave()
+            self.window.free()
         for mine, (_, _, future) in self.running.items():
-            self.window.open.discard(mine)
             mine.add_done_callback(_heard)
             self.bound.engine.cancel(future)
             mine.cancel()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 import codeprompt
 from codeprompt.errors import CodepromptError
 from codeprompt.service.core import Service
-from codeprompt.service.limits import BodyLimit, Guard
+from codeprompt.service.limits import BodyLimit, Crowd, Guard
 from codeprompt.service.logs import RequestLog, note, request_id
 from codeprompt.service.problems import Told, told
 from codeprompt.service.routes import routers
@@ -54,6 +54,7 @@ def make_app(service: Service) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(BodyLimit, settings=service.settings)
+    app.add_middleware(Crowd, settings=service.settings)
     app.add_middleware(Guard, settings=service.settings)
     app.add_middleware(RequestLog, telemetry=service.telemetry)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +32,11 @@ class Ask:
     """One text to answer for: every function of it, the one named, or the text as it stands.
 
     file: what the code is from; its ending tells the language, and it is never opened.
-    function: `run` or `Server.run`. whole: one answer for the text as it stands.
+    function: `run` or `Server.run`. whole: one answer for the text as it stands, which `function`
+    names then.
     pack: a name, or NAME@VERSION; None for the task's own. deadline_ms: from now on.
+    project: the full path of the folder whose packs (`.codeprompt/packs`, there and above up to
+    the git root) answer as well, before all others; None for no project's.
     """
 
     code: str
@@ -45,6 +48,7 @@ class Ask:
     priority: PriorityName = "explicit"
     deadline_ms: int | None = None
     target_language: str | None = None
+    project: str | None = None
 
     @property
     def extra(self) -> dict[str, str]:
@@ -113,9 +117,7 @@ def questions_of(ask: Ask) -> list[Question]:
     language = language_for(ask)
     path = Path(ask.file or NO_FILE)
     if ask.whole:
-        if ask.function is not None:
-            raise UsageError("Both `function` and `whole` are given", do="Leave one of them out")
-        return [whole(path, ask.code, language)]
+        return [_named(whole(path, ask.code, language), ask.function)]
     data = ask.code.encode("utf-8", "surrogatepass")
     found = list(questions(path, data, language))
     if ask.function is None:
@@ -127,6 +129,15 @@ def questions_of(ask: Ask) -> list[Question]:
             expected="a name as in the code: run, or Server.run",
         )
     return picked
+
+
+def _named(question: Question, name: str | None) -> Question:
+    """The name that a whole text was given, as if it stood in it."""
+    if name is None:
+        return question
+    owner, _, last = name.rpartition(".")
+    function = replace(question.function, name=last, qualified_name=name, owner=owner)
+    return replace(question, function=function)
 
 
 def check_fields(wanted: list[str], asked: list[Question], extra: Mapping[str, str]) -> None:

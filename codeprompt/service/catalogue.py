@@ -1,230 +1,163 @@
 """Which packs there are: the service's own versions, and those in the folders that names find.
 
 Both are looked at again when a request comes and the last look is a moment old, so a pack that
-`codeprompt tune` has just written answers. (Not at every request: each look is a dozen calls of the
-system, and after each a busy engine's thread may have the interpreter first.)
+`codeprompt tune` has just written answers.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import threading
-import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from codeprompt.errors import PackError
-from codeprompt.pack.card import MAX_BYTES, NAME, Card, decode
+from codeprompt.pack.card import MAX_BYTES, NAME, decode
 from codeprompt.pack.folder import member
-from codeprompt.pack.lookup import CARD, available
-from codeprompt.service.packs import DIGITS, PackInfo, Packs, Version
+from codeprompt.pack.lookup import CARD
+from codeprompt.service.entry import (
+    OWN,
+    PROJECT,
+    Entry,
+    active,
+    folder_as_json,
+    of_version,
+    own_as_json,
+)
+from codeprompt.service.folders import Folders
+from codeprompt.service.packs import PackInfo, Packs
 from codeprompt.service.problems import unknown_pack
-
-OWN = "service"
-LOOK_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A version of a pack that can answer. where: `service`, `project`, `user` or `package`."""
-
-    name: str
-    version: str
-    task: str
-    backbone: str
-    backbone_hash: str
-    hash: str
-    created: str
-    where: str
-    place: Path | None = None
-    added: float = 0.0
-
-    @property
-    def label(self) -> str:
-        """What an engine calls it: no two versions share it."""
-        return f"{self.name}@{self.version}"
 
 
 class Catalogue:
-    """Packs of the database before those of folders; any thread may call any method."""
+    """A project's packs before the service's own, those before the others in folders.
 
-    def __init__(self, packs: Packs, look_seconds: float = LOOK_SECONDS) -> None:
-        self.packs, self.look_seconds = packs, look_seconds
+    Any thread may call any method. project: the folder that a request belongs to; without one, no
+    project's packs are there.
+    """
+
+    def __init__(self, packs: Packs) -> None:
+        self.packs, self.in_folders = packs, Folders()
         self._lock = threading.Lock()
-        self._looked = -math.inf
-        self._seen: tuple[object, ...] = ()
+        self._seen, self._outdated = -1, True
         self._own: list[PackInfo] = []
-        self._folders: list[Entry] = []
-        self._cards: dict[Path, tuple[tuple[int, ...], Card]] = {}
 
     def changed(self) -> None:
         """Look again at the next request."""
-        self._looked = -math.inf
+        self._outdated = True
+        self.in_folders.changed()
 
-    def own(self) -> list[PackInfo]:
-        """The service's own packs."""
-        self._look()
-        return self._own
+    def stale(self, project: Path | None = None) -> bool:
+        """Whether the next look takes a while: then it is for a thread."""
+        return self._outdated or self.in_folders.stale(project)
 
-    def folders(self) -> list[Entry]:
-        """Packs in folders; one whose card cannot be read is passed over."""
-        self._look()
-        return self._folders
+    def look(self, project: Path | None = None) -> None:
+        """Look again where the last look is a moment old."""
+        if self.stale(project):
+            with self._lock:
+                outdated, self._outdated = self._outdated, False
+                seen = self.packs.store.changes()
+                if outdated or seen != self._seen:
+                    # Counted before the reading: what changes meanwhile is read next time.
+                    self._own, self._seen = self.packs.list(), seen
+            self.in_folders.entries(project)
 
-    def entries(self) -> list[Entry]:
-        """What answers for each name; the service's own packs hide those in folders."""
-        own = [_of_version(pack, v) for pack in self.own() if (v := _active(pack)) is not None]
+    def entries(self, project: Path | None = None) -> list[Entry]:
+        """What answers for each name; the nearer hides the others."""
+        self.look(project)
+        own = [of_version(pack, v) for pack in self._own if (v := active(pack)) is not None]
         taken = {pack.name for pack in self._own}
-        return own + [entry for entry in self._folders if entry.name not in taken]
+        found = self.in_folders.entries(project)
+        near = [entry for entry in found if entry.where == PROJECT]
+        hidden = {entry.name for entry in near}
+        own = [entry for entry in own if entry.name not in hidden]
+        far = [e for e in found if e.where != PROJECT and e.name not in taken]
+        return near + own + far
 
-    def _look(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._looked < self.look_seconds:
-                return
-            self._looked = now
-            seen = (self.packs.store.changes(),)
-            if seen != self._seen:
-                # Counted before the reading: what changes meanwhile is read next time.
-                self._own, self._seen = self.packs.list(), seen
-            found = ((name, self._card(path), where, path) for name, path, where in available())
-            self._folders = [_of_card(n, c, where, p) for n, c, where, p in found if c is not None]
-
-    def choose(self, task: str, wanted: str | None, loaded: Collection[str]) -> Entry:
+    def choose(
+        self, task: str, wanted: str | None, loaded: Collection[str], project: Path | None = None
+    ) -> Entry:
         """The pack that answers for a task.
 
-        wanted: NAME, NAME@VERSION, or None: an active pack of the task whose backbone is loaded,
-        else the newest. loaded: hashes of backbones. Raises `Problem` (404), `UsageError`.
+        wanted: NAME, NAME@VERSION, or None: the newest of the project's own for the task; else an
+        active pack of it whose backbone is loaded; else the newest of all. loaded: hashes of
+        backbones. Raises `Problem` (404), `UsageError`.
         """
         if wanted is not None:
-            return self._named(wanted)
-        mine = [entry for entry in self.entries() if entry.task == task]
+            return self._named(wanted, project)
+        mine = [entry for entry in self.entries(project) if entry.task == task]
         if not mine:
             raise unknown_pack(
                 f"There is no pack for the task '{task}'",
                 do=f"Tune one (codeprompt tune {task}) or upload one (POST /v1/packs)",
             )
+        near = [e for e in mine if e.where == PROJECT]
         ready = [e for e in mine if e.where == OWN and e.backbone_hash in loaded]
-        return max(ready or mine, key=lambda e: (e.created, e.added, e.where == OWN))
+        return max(near or ready or mine, key=lambda e: (e.created, e.added, e.where == OWN))
 
-    def _named(self, wanted: str) -> Entry:
+    def _named(self, wanted: str, project: Path | None) -> Entry:
         name, at, version = wanted.partition("@")
         if NAME.fullmatch(name) is None:
             raise unknown_pack("A pack is asked for by what is no name", do="See GET /v1/packs")
-        for pack in self.own():
+        self.look(project)
+        found = [e for e in self.in_folders.entries(project) if e.name == name]
+        fits = [e for e in found if version in ("", e.version)]
+        if fits and fits[0].where == PROJECT:
+            return fits[0]
+        for pack in self._own:
             if pack.name == name:
                 picked = [v for v in pack.versions if v.version == version] if at else []
-                chosen = picked[0] if picked else (None if at else _active(pack))
+                chosen = picked[0] if picked else (None if at else active(pack))
                 if chosen is not None:
-                    return _of_version(pack, chosen)
+                    return of_version(pack, chosen)
                 raise unknown_pack(
                     f"'{name}' has no version '{version}'" if at else f"'{name}' is retired",
                     do=f"See GET /v1/packs/{name}, and activate a version",
                 )
-        for entry in self.folders():
-            if entry.name == name and version in ("", entry.version):
-                return entry
+        if fits:
+            return fits[0]
         raise unknown_pack(f"No pack is called '{wanted}' here", do="GET /v1/packs lists them")
 
     def place(self, entry: Entry) -> Path:
         """The folder of a version."""
         return entry.place or self.packs.get(entry.name, entry.version)
 
-    def listed(self) -> list[dict[str, Any]]:
+    def listed(self, project: Path | None = None) -> list[dict[str, Any]]:
         """Every pack as `GET /v1/packs` shows it."""
-        own = [own_as_json(pack) for pack in self.own()]
-        taken = {pack.name for pack in self.own()}
-        return own + [folder_as_json(e) for e in self.folders() if e.name not in taken]
+        self.look(project)
+        found = self.in_folders.entries(project)
+        near = [entry for entry in found if entry.where == PROJECT]
+        hidden = {entry.name for entry in near}
+        own = [pack for pack in self._own if pack.name not in hidden]
+        taken = {pack.name for pack in self._own}
+        far = [e for e in found if e.where != PROJECT and e.name not in taken]
+        return [
+            *map(folder_as_json, near),
+            *map(own_as_json, own),
+            *map(folder_as_json, far),
+        ]
 
-    def shown(self, name: str) -> dict[str, Any]:
-        """One of them. Raises `Problem` (404)."""
-        for pack in self.listed():
+    def shown(self, name: str, project: Path | None = None) -> dict[str, Any]:
+        """One of them, with the card of the version described. Raises `Problem` (404)."""
+        for pack in self.listed(project):
             if pack["name"] == name:
-                return pack
+                return {**pack, "card": self._card(pack, project)}
         raise unknown_pack(f"No pack is called '{name}' here", do="GET /v1/packs lists them")
 
-    def _card(self, place: Path) -> Card | None:
-        stamp = _stamp(place / CARD)
-        known = self._cards.get(place)
-        if known is not None and known[0] == stamp:
-            return known[1]
+    def _card(self, pack: dict[str, Any], project: Path | None) -> dict[str, Any] | None:
+        """Its plain values; None where its files were removed."""
         try:
-            card = decode(member(place, CARD, MAX_BYTES).read_bytes(), str(place / CARD))
-        except (PackError, OSError):  # perhaps just being replaced: what was there answers on
-            return known[1] if known else None
-        self._cards[place] = (stamp, card)
-        return card
-
-
-def own_as_json(pack: PackInfo) -> dict[str, Any]:
-    """A pack with versions. version: the one described: the active, else the newest."""
-    shown = _active(pack) or pack.versions[0]
-    return {
-        "name": pack.name,
-        "task": pack.task,
-        "version": shown.version,
-        "active": pack.active,
-        "backbone": shown.backbone,
-        "hash": shown.hash,
-        "created": shown.created,
-        "where": OWN,
-        "versions": [
-            {
-                "version": v.version,
-                "hash": v.hash,
-                "method": v.method,
-                "backbone": v.backbone,
-                "created": v.created,
-                "bytes": v.bytes,
-                "source": v.source,
-                "retired": v.retired,
-            }
-            for v in pack.versions
-        ],
-    }
-
-
-def folder_as_json(entry: Entry) -> dict[str, Any]:
-    """A pack of a folder: what is there is active."""
-    told = {f: getattr(entry, f) for f in ("name", "task", "version", "backbone", "hash")}
-    return {
-        **told,
-        "active": entry.version,
-        "created": entry.created,
-        "where": entry.where,
-        "versions": [],
-    }
-
-
-def _active(pack: PackInfo) -> Version | None:
-    return next((v for v in pack.versions if v.version == pack.active), None)
-
-
-def _of_version(pack: PackInfo, v: Version) -> Entry:
-    return Entry(
-        pack.name, v.version, pack.task, v.backbone, v.backbone_hash, v.hash, v.created, OWN,
-        added=v.added,
-    )  # fmt: skip
-
-
-def _of_card(name: str, card: Card, where: str, place: Path) -> Entry:
-    about = card.backbone
-    version = card.integrity[:DIGITS]
-    return Entry(
-        name, version, card.task, about.name, about.hash, card.integrity, card.created, where, place
-    )
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file does."""
-    try:
-        about = os.stat(path)
-    except OSError:
-        return ()
-    return about.st_ino, about.st_size, about.st_mtime_ns
+            if pack["where"] == OWN:
+                place = self.packs.get(pack["name"], pack["version"])
+            else:
+                place = self.place(self._named(f"{pack['name']}@{pack['version']}", project))
+            found = decode(member(place, CARD, MAX_BYTES).read_bytes(), str(place / CARD))
+        except (PackError, OSError):
+            return None
+        plain: dict[str, Any] = msgspec.to_builtins(found)
+        return plain
 
 
 __all__ = ["Catalogue", "Entry"]

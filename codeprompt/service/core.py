@@ -15,25 +15,28 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
 import structlog
 
-from codeprompt.errors import CodepromptError, UsageError
-from codeprompt.service.answering import Answering, Tell, Window, for_code
-from codeprompt.service.ask import ROUTES, Ask, Event, Item, Token, questions_of
+from codeprompt.errors import CodepromptError, QueueFullError, UsageError
+from codeprompt.service.answering import Answering, Tell
+from codeprompt.service.ask import ROUTES, Ask, Event, Item, Token, language_for
 from codeprompt.service.cache import Cache
-from codeprompt.service.catalogue import Entry
 from codeprompt.service.engines import Engines
+from codeprompt.service.entry import Entry
+from codeprompt.service.folders import project_of
 from codeprompt.service.holdings import Holdings
 from codeprompt.service.jobs import Jobs
+from codeprompt.service.loading import settle
 from codeprompt.service.packs import Packs
+from codeprompt.service.preparing import Preparing
 from codeprompt.service.problems import Told, draining, past_deadline, told
 from codeprompt.service.settings import MIB, Settings
 from codeprompt.service.state import Store
 from codeprompt.service.telemetry import Telemetry
+from codeprompt.service.window import Window
 
 __all__ = ["Ask", "Event", "Item", "Service", "Settings", "Token"]
 SWEEP_SECONDS = 5.0
@@ -52,6 +55,7 @@ class Service(Holdings):
         self.settings, self.store = settings, store
         self.cache = Cache(settings.cache_mb * MIB)
         self.engines = Engines(settings, self.catalogue.place, _tell)
+        self.preparing = Preparing()
         self.telemetry = Telemetry(self)
         self.on_shutdown: Callable[[], None] = lambda: None
         self.began = self.last_used = time.monotonic()
@@ -83,6 +87,7 @@ class Service(Holdings):
                             async with self.engines.bound(entry):
                                 pass
                 await asyncio.to_thread(slot.engine.warm)
+            await asyncio.to_thread(settle)
         except CodepromptError as error:
             log.warning("warm-up failed", error=type(error).__name__)
             self.ready = replace(told(error), status=503, retry_after=None)
@@ -110,6 +115,7 @@ class Service(Holdings):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.jobs.stop()
         await self.engines.close()
+        self.preparing.close()
 
     def begin_shutdown(self) -> None:
         """Take nothing new; once what is in flight has ended, have the process end."""
@@ -155,14 +161,12 @@ class Service(Holdings):
         with self._busy(), self.telemetry.timed(ask.priority):
             try:
                 async with asyncio.timeout_at(_on_loop(deadline)):
-                    entry = self._choose(task, ask.pack)
-                    asked = await for_code(len(ask.code), partial(questions_of, ask))
-                    if not asked:
-                        return []
+                    entry = await self._choose(task, ask)
+                    language_for(ask)  # a mistake that needs no place in the queue
                     async with self.engines.bound(entry) as bound:
                         items = await Answering(
-                            bound, ask, asked, self.cache, window or Window(), client, deadline,
-                            tell, streamed,
+                            bound, ask, self.cache, self.preparing, window or Window(), client,
+                            deadline, tell, streamed,
                         ).run()  # fmt: skip
             except TimeoutError:
                 raise past_deadline() from None
@@ -190,7 +194,8 @@ class Service(Holdings):
     ) -> list[list[Item] | CodepromptError]:
         """Many requests at priority `batch`, answered in mixed batches; the results in order.
 
-        One that fails has its error in its place, and the others go on.
+        One that fails has its error in its place, and the others go on. Raises `QueueFullError`
+        where there is room for none.
         """
         window = Window()
         places = asyncio.Semaphore(window.size)
@@ -207,7 +212,11 @@ class Service(Holdings):
             raise draining()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(one(task, ask)) for task, ask in requests]
-        return [task.result() for task in running]
+        found = [task.result() for task in running]
+        full = [one for one in found if isinstance(one, QueueFullError)]
+        if full and len(full) == len(found):
+            raise full[0]
+        return found
 
     def clear_cache(self) -> int:
         """Forget the cached answers; how many those were."""
@@ -230,8 +239,11 @@ class Service(Holdings):
                 async with self.engines.bound(entry):
                     pass
 
-    def _choose(self, task: str, wanted: str | None) -> Entry:
-        entry = self.catalogue.choose(task, wanted, self.engines.hashes())
+    async def _choose(self, task: str, ask: Ask) -> Entry:
+        project = project_of(ask.project)
+        if self.catalogue.stale(project):
+            await asyncio.to_thread(self.catalogue.look, project)
+        entry = self.catalogue.choose(task, ask.pack, self.engines.hashes(), project)
         if entry.task != task:
             route = next((r for r, t in ROUTES.items() if t == entry.task), None)
             raise UsageError(

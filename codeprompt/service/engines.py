@@ -7,7 +7,6 @@ their users. Everything here runs on the event loop but the loading itself, whic
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from codeprompt.service.catalogue import Entry
-from codeprompt.service.loading import bytes_of, folder_for, make_engine, read_pack, resolved
+from codeprompt.service.entry import Entry
+from codeprompt.service.loading import (
+    bytes_of,
+    folder_for,
+    make_engine,
+    read_pack,
+    resolved,
+    settle,
+)
 from codeprompt.service.settings import MIB, Settings
 
 if TYPE_CHECKING:
@@ -133,17 +139,17 @@ class Engines:
         """Unload what nobody has used for long, and what is over the cap; how many went."""
         now = time.monotonic() if now is None else now
         idle = self.settings.idle_unload_s
-        old = [s for s in self.slots.values() if not s.users and now - s.used >= idle]
-        for slot in old:
-            await self._unload(slot)
+        old = [f for f, s in self.slots.items() if not s.users and now - s.used >= idle]
+        for folder in old:
+            await self._unload(folder)
         return len(old) + await self._make_room(0)
 
     async def close(self) -> None:
         """Answer what waits in the engines, then unload them all."""
         for task in [*self._loading.values(), *self._packs.values()]:
             await asyncio.wait([task])
-        for slot in list(self.slots.values()):
-            await self._unload(slot)
+        for folder in list(self.slots):
+            await self._unload(folder)
 
     async def _folder(self, entry: Entry) -> Path:
         for slot in self.slots.values():
@@ -166,9 +172,9 @@ class Engines:
             )
             self.tell("backbone loading", folder.name)
             engine = await asyncio.to_thread(make_engine, folder, self.settings)
-            fresh = self.slots[folder] = Slot(folder, engine, used=time.monotonic())
+            self.slots[folder] = Slot(folder, engine, used=time.monotonic())
             self.tell("backbone loaded", folder.name)
-            await self._make_room(0, fresh)
+            await self._make_room(0, folder)
 
     async def _pack(self, slot: Slot, entry: Entry) -> Held:
         held = slot.held.get(entry.label)
@@ -194,24 +200,26 @@ class Engines:
         _forget(slot)
         return held
 
-    async def _make_room(self, needed: int, keep: Slot | None = None) -> int:
+    async def _make_room(self, needed: int, keep: Path | None = None) -> int:
         """Unload what is used least until `needed` bytes fit; how many went."""
         count = 0
         while self.memory() + needed > self.settings.memory_mb * MIB:
-            idle = [slot for slot in self.slots.values() if not slot.users and slot is not keep]
+            idle = {s.used: f for f, s in self.slots.items() if not s.users and f != keep}
             if not idle or (not needed and len(self.slots) == 1):
                 break  # all are in use; or one alone is over the cap, and still answers
-            await self._unload(min(idle, key=lambda slot: slot.used))
+            await self._unload(idle[min(idle)])
             count += 1
         return count
 
-    async def _unload(self, slot: Slot) -> None:
-        self.slots.pop(slot.folder, None)
+    async def _unload(self, folder: Path) -> None:
+        slot = self.slots.pop(folder, None)
+        if slot is None:
+            return
         await asyncio.to_thread(slot.engine.close)
         self.tokens += slot.engine.stats()["tokens"]
-        slot.held.clear()
-        gc.collect()
-        self.tell("backbone unloaded", slot.folder.name)
+        del slot  # nobody else has it, so that its memory goes now
+        await asyncio.to_thread(settle)
+        self.tell("backbone unloaded", folder.name)
 
 
 def _forget(slot: Slot) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from codeprompt.errors import UsageError
 from codeprompt.recipes import Recipe
 from codeprompt.service.catalogue import Catalogue
+from codeprompt.service.folders import project_of
 from codeprompt.service.jobs import Event, Job, Jobs, JobSpec
 from codeprompt.service.packs import Packs
 from codeprompt.service.problems import draining
@@ -29,13 +30,13 @@ class Holdings:
     def touch(self) -> None:
         """Somebody wanted something: idleness begins anew."""
 
-    async def pack_list(self) -> list[dict[str, Any]]:
-        """Every pack that a name finds."""
-        return await asyncio.to_thread(self.catalogue.listed)
+    async def pack_list(self, project: str | None = None) -> list[dict[str, Any]]:
+        """Every pack that a name finds. project: the full path of a folder, for its packs too."""
+        return await asyncio.to_thread(self.catalogue.listed, project_of(project))
 
-    async def pack_info(self, name: str) -> dict[str, Any]:
-        """One of them. Raises `Problem` (404)."""
-        return await asyncio.to_thread(self.catalogue.shown, name)
+    async def pack_info(self, name: str, project: str | None = None) -> dict[str, Any]:
+        """One of them, with its card. Raises `Problem` (404)."""
+        return await asyncio.to_thread(self.catalogue.shown, name, project_of(project))
 
     async def add_pack(
         self, card: bytes, tensors: bytes, name: str | None = None, *, activate: bool = True

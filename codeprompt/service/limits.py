@@ -1,4 +1,4 @@
-"""What is refused before anything reads it: strangers, foreign pages, bodies too large or odd.
+"""What is refused before anything reads it: strangers, foreign pages, crowds, odd bodies.
 
 No CORS header is ever sent, so a page in a browser cannot read an answer; and as one could still
 ask, by an address that DNS was made to tell for its own name, requests over TCP whose Host is not
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from codeprompt.errors import QueueFullError
 from codeprompt.service.logs import header, request_id, send_told
 from codeprompt.service.problems import Problem, told
 from codeprompt.service.settings import Settings
@@ -107,6 +108,29 @@ class BodyLimit:
             await send_told(send, told(refused), request_id(scope))
             return
         await self.app(scope, counted.receive, counted.sending(scope, send))
+
+
+class Crowd:
+    """Not more requests at a time than could ever be answered: the rest is not even read.
+
+    Who only reads (GET) is not counted: streams of events stay open for hours.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.most, self.open = app, settings.crowd, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        if self.open >= self.most:
+            await send_told(send, told(QueueFullError(self.open, 1.0)), request_id(scope))
+            return
+        self.open += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.open -= 1
 
 
 class Counted:

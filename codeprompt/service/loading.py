@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeprompt.errors import BackboneError
-from codeprompt.service.catalogue import Entry
+from codeprompt.service.entry import Entry
 from codeprompt.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ def make_engine(folder: Path, settings: Settings) -> Engine:
         allow_hub=settings.allow_hub,
         waiting=settings.waiting,
     )
+
+
+def settle() -> None:
+    """Collect what a backbone that came or went left, and look at the rest no more.
+
+    Torch alone is a million objects, and all threads stand still while a collection looks at them.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def read_pack(engine: Engine, entry: Entry, folder: Path) -> tuple[Entry, Pack]:

@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -82,9 +83,11 @@ def make_replica_app(plan: Plan) -> FastAPI:
     from codeprompt.service.app import make_app
     from codeprompt.service.logs import configure
     from codeprompt.service.replica import Replica
+    from codeprompt.service.run import SWITCH_SECONDS
 
     os.environ.setdefault("HF_HUB_OFFLINE", "0" if plan.settings.allow_hub else "1")
     configure()
+    sys.setswitchinterval(SWITCH_SECONDS)
     return make_app(Replica(plan))
 
 

@@ -20,7 +20,8 @@ class Settings:
     hosts: what a TCP request's Host may be, without the port; "*" stands for any.
     local_paths: whether requests over the Unix socket may name local files for jobs.
     max_body, max_upload: bytes of a JSON body, of a multipart body.
-    waiting: requests that may wait in each backbone's queue.
+    waiting: functions that may wait in each backbone's queue.
+    crowd: requests that change or ask something, at a time; beyond, none is read.
     cache_mb: of answers. memory_mb: of all loaded backbones with their packs; 1 MB is 2**20 bytes.
     idle_unload_s: a backbone nobody asked for that long is unloaded. idle_exit_s: and the process
         ends; None keeps it.
@@ -38,6 +39,7 @@ class Settings:
     max_body: int = 8 * MIB
     max_upload: int = 64 * MIB
     waiting: int = 256
+    crowd: int = 512
     cache_mb: int = 64
     memory_mb: int = 2048
     idle_unload_s: float = 600.0

@@ -40,7 +40,9 @@ class AskBody(Body):
     function: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         None, description="Only this one: run, or Server.run."
     )
-    whole: bool = Field(False, description="One answer for the text as it stands.")
+    whole: bool = Field(
+        False, description="One answer for the text as it stands; `function` is its name then."
+    )
     pack: Annotated[str, Field(pattern=PACK)] | None = Field(
         None, description="A name, or NAME@VERSION; by default the task's own."
     )
@@ -49,6 +51,12 @@ class AskBody(Body):
         None, description="From now on; past it the answer is 408."
     )
     target_language: Word | None = Field(None, description="For packs that translate.")
+    project: PathText | None = Field(
+        None,
+        description="The full path of a folder on the engine's machine, which only requests over "
+        "its Unix socket may name: packs in `.codeprompt/packs` there, and above up to the git "
+        "root, answer too, before all others.",
+    )
 
     def ask(self) -> Ask:
         """The same for the Python API."""
@@ -182,6 +190,12 @@ class PackInfo(BaseModel):
     hash: str
     created: str
     where: Literal["service", "project", "user", "package"]
+
+
+class PackDetail(PackInfo):
+    """card: of the version described, as its `card.json`; null where its files were removed."""
+
+    card: dict[str, Any] | None
 
 
 class PackList(BaseModel):

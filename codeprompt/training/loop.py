@@ -19,15 +19,11 @@ from codeprompt.plan import Plan
 from codeprompt.recipes import Recipe
 from codeprompt.training import checkpoint
 from codeprompt.training.evaluate import dev_score, is_better, worst
+from codeprompt.training.keeping import Keeping, StopError
 from codeprompt.training.objective import Objective, Rows
 from codeprompt.training.optim import optimizer_for, set_rates
 from codeprompt.training.order import Order
 from codeprompt.types import Example
-
-CHECKPOINT_SECONDS = 20.0
-"""A checkpoint is written after each evaluation, and at least this often,"""
-CHECKPOINT_SHARE = 0.05
-"""but writing takes no more than this share of the time: tuned weights are large."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +58,7 @@ class Loop:
     path: the checkpoint's file; None keeps nothing.
     decoding: how the dev set is decoded where the task generates.
     metric: the name of the metric that selects.
+    keeping: when the checkpoint is written, and whether to stop.
 
     With the same thread count a resumed run ends with the same weights bit for bit: rows and rates
     are functions of the step, and the checkpoint holds parameters, moments and the generator.
@@ -81,6 +78,7 @@ class Loop:
         fingerprint: str = "",
         path: Path | None = None,
         on_event: Callable[[Event], None] | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         if not train or not dev:
             raise DataError(
@@ -90,6 +88,7 @@ class Loop:
         self.plan, self.module, self.recipe, self.seed = plan, module, recipe, seed
         self.backbone, self.dev, self.metric = plan.backbone, dev, metric
         self.decoding, self.path, self.on_event = decoding, path, on_event
+        self.keeping = keeping or Keeping()
         rows = Rows.of(plan, train)
         self.objective = Objective(plan, rows)
         self.order = Order(rows.lengths, recipe.batch * recipe.accumulate, seed)
@@ -111,7 +110,10 @@ class Loop:
         return True
 
     def run(self) -> Outcome:
-        """Train to the end, an early stop, or an error; leaves the best tensors in the module."""
+        """Train to the end, an early stop, or an error; leaves the best tensors in the module.
+
+        Raises `TrainingError`, `StopError` where `keeping` says so.
+        """
         with torch.random.fork_rng(devices=[]):  # the caller's draws are not ours
             if self._generator is not None:
                 torch.set_rng_state(self._generator)
@@ -139,14 +141,16 @@ class Loop:
             if self.on_event:
                 best = p.best_score if self.best else None
                 self.on_event(Event(p.step, recipe.steps, loss, dev, best, p.seconds))
-            self._keep(dev is not None)
+            stop = not p.finished and self.keeping.should_stop()
+            self._keep(dev is not None, stop)
+            if stop:
+                raise StopError(p.step)
 
-    def _keep(self, evaluated: bool) -> None:
-        """Write a checkpoint where one is due."""
+    def _keep(self, evaluated: bool, last: bool) -> None:
+        """Write a checkpoint where one is due; last: where no step comes after this one."""
         since = time.monotonic() - self._saved
-        due = evaluated or since > CHECKPOINT_SECONDS
-        cheap = self._cost <= since * CHECKPOINT_SHARE
-        if self.path is None or not (self.progress.finished or (due and cheap)):
+        due = last or self.progress.finished or self.keeping.due(evaluated, since, self._cost)
+        if self.path is None or not due:
             return
         began = time.monotonic()
         checkpoint.save(self.path, self.progress, self.module, self.best, self.optimizer)

@@ -20,6 +20,7 @@ from codeprompt.data.fingerprint import fingerprint as data_fingerprint
 from codeprompt.inject import Injection
 from codeprompt.training import guard
 from codeprompt.training.evaluate import dev_score
+from codeprompt.training.keeping import Keeping
 from codeprompt.training.loop import Event, Loop
 from codeprompt.training.setup import Setup
 from codeprompt.types import Example
@@ -43,11 +44,15 @@ class SeedRun:
 
 
 def run_seed(
-    setup: Setup, seed: int, path: Path | None = None, on_event: OnEvent | None = None
+    setup: Setup,
+    seed: int,
+    path: Path | None = None,
+    on_event: OnEvent | None = None,
+    keeping: Keeping | None = None,
 ) -> SeedRun:
     """Train one seed; the setup's own backbone is left as it was.
 
-    path: of the checkpoint; None keeps nothing.
+    path: of the checkpoint; None keeps nothing. keeping: see `Keeping`.
     """
     train, dev = setup.rows(seed)
     method, started = setup.method, time.monotonic()
@@ -70,6 +75,7 @@ def run_seed(
             fingerprint=run_fingerprint(setup, seed, train, dev),
             path=path,
             on_event=None if on_event is None else lambda event: on_event(seed, event),
+            keeping=keeping,
         )
         if setup.request.resume:
             loop.resume()

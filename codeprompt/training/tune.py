@@ -15,6 +15,7 @@ from codeprompt.files import write_error
 from codeprompt.pack import Pack, check_target, save
 from codeprompt.training.evaluate import is_better
 from codeprompt.training.finish import finish
+from codeprompt.training.keeping import Keeping
 from codeprompt.training.measure import peak_memory_mb
 from codeprompt.training.seed import OnEvent, SeedRun, backbone_with, run_seed
 from codeprompt.training.setup import TuneRequest, prepare
@@ -40,10 +41,13 @@ class TuneResult:
     left_out: tuple[str, ...] = ()
 
 
-def tune(request: TuneRequest, on_event: OnEvent | None = None) -> TuneResult:
+def tune(
+    request: TuneRequest, on_event: OnEvent | None = None, keeping: Keeping | None = None
+) -> TuneResult:
     """Tune one prompt a seed, keep the one with the best dev score, and write its pack.
 
-    on_event: called with the seed and an `Event` after every step.
+    on_event: called with the seed and an `Event` after every step. keeping: when checkpoints are
+    written, and whether to stop (see `Keeping`).
     Raises a `CodepromptError` for whatever the user can mend; the pack is whole or not there.
     """
     started = time.monotonic()
@@ -54,7 +58,7 @@ def tune(request: TuneRequest, on_event: OnEvent | None = None) -> TuneResult:
     dev_scores: list[tuple[int, float]] = []
     with checkpoint_folder(request) as folder:
         for seed in request.seeds:
-            run = run_seed(setup, seed, folder / f"seed-{seed}.safetensors", on_event)
+            run = run_seed(setup, seed, folder / f"seed-{seed}.safetensors", on_event, keeping)
             dev_scores.append((seed, run.dev))
             if best is None or is_better(setup.task.metrics[0], run.dev, best.dev):
                 best = run

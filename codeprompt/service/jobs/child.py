@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -63,16 +64,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.place / "out" / self.spec.name
 
 
-class StopError(BaseException):
+class EndError(BaseException):
     """The supervisor wants an end; no `except Exception` may swallow it."""
 
 
 class Told:
-    """Called after every step: tells progress, stands still, stops."""
+    """Called after every step: tells progress, stands still, says when to stop."""
 
     def __init__(self, order: Order, writer: Writer) -> None:
         self.order, self.writer = order, writer
-        self.stopping = self.saving = False
+        self.stopping = False
         self.seed = -1
         self.first, self.began, self.told = 0, 0.0, 0.0
         self.dev: float | None = None
@@ -82,7 +83,7 @@ class Told:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
         if self.seed < 0:
-            raise StopError  # no step was made, so there is nothing to keep
+            raise EndError  # no step was made, so there is nothing to keep
 
     def __call__(self, seed: int, event: Event) -> None:
         if seed != self.seed:
@@ -93,15 +94,11 @@ class Told:
         if event.dev is not None or event.step == event.steps or now - self.told > QUIET_SECONDS:
             self.told = now
             self._tell(seed, event)
-        while (self.order.place / "pause").exists() and not self._wanted():
+        while (self.order.place / "pause").exists() and not self.wanted():
             time.sleep(PAUSE_SECONDS)
-        if self.saving:
-            raise StopError
-        if self._wanted():
-            self.saving = True
-            checkpoint_every(0.0)  # after this step, whose state is whole; the next one ends us
 
-    def _wanted(self) -> bool:
+    def wanted(self) -> bool:
+        """Whether the supervisor wants an end."""
         return self.stopping or (self.order.place / "stop").exists()
 
     def _tell(self, seed: int, event: Event) -> None:
@@ -150,7 +147,7 @@ def work(order: Order) -> int:
     writer.write("started", time.time(), task=order.spec.task, name=order.spec.name)
     try:
         tune_it(order, told)
-    except StopError:
+    except EndError:
         return STOPPED
     except CodepromptError as error:
         write_failure(folder, code_of(error), str(error))
@@ -181,12 +178,17 @@ def tune_it(order: Order, told: Told) -> None:
     order.out.parent.mkdir(exist_ok=True)
     import torch
 
+    from codeprompt.training.keeping import Keeping, StopError
     from codeprompt.training.tune import tune
 
     torch.set_num_threads(order.cores)
+    keeping = Keeping(should_stop=told.wanted)
     if order.checkpoint_seconds is not None:
-        checkpoint_every(order.checkpoint_seconds)
-    tune(request_of(order), told)
+        keeping = replace(keeping, seconds=order.checkpoint_seconds, share=math.inf)
+    try:
+        tune(request_of(order), told, keeping)
+    except StopError as stopped:
+        raise EndError from stopped
 
 
 def request_of(order: Order) -> TuneRequest:
@@ -214,13 +216,6 @@ def request_of(order: Order) -> TuneRequest:
         allow_hub=order.allow_hub,
         limit=spec.limit,
     )
-
-
-def checkpoint_every(seconds: float) -> None:
-    """How often this process's training loop keeps its state, whatever writing costs."""
-    from codeprompt.training import loop
-
-    loop.CHECKPOINT_SECONDS, loop.CHECKPOINT_SHARE = seconds, math.inf
 
 
 def code_of(error: CodepromptError) -> str:

@@ -25,6 +25,8 @@ TICK = 0.25
 GRACE_SECONDS = 15.0
 """For a checkpoint, once asked to stop."""
 SPEC = "spec.json"
+PID = "pid"
+"""What the trainer writes once it is bound to us: its process id, and when it was made."""
 POSIX = os.name == "posix"
 
 
@@ -53,7 +55,7 @@ class Trainer:
 
     async def run(self) -> End:
         """From start to end. Raises `TrainingError` where no process can be started."""
-        for name in ("pause", "stop"):
+        for name in ("pause", "stop", PID):
             (self.folder / name).unlink(missing_ok=True)
         try:
             with open(self.folder / "log", "ab") as log:
@@ -77,16 +79,18 @@ class Trainer:
             self.process = psutil.Process(child.pid)
         if self._stopped:
             self.stop()
-        if self.paused:
-            self.pause(True)
         return await self._watch(child)
 
     def pause(self, pause: bool) -> None:
-        """Stand still, or go on."""
+        """Stand still, or go on; nothing where it is not far enough to be asked (see `paused`).
+
+        It has a number of its own once it has seen to it that it dies with us: one that stood
+        still before would stand there for ever after we were killed.
+        """
         with self._lock:
-            self.paused = pause
-            if self.process is None or self._stopped:
+            if self.process is None or self._stopped or not (self.folder / PID).exists():
                 return
+            self.paused = pause
             if not POSIX:
                 mark = self.folder / "pause"
                 mark.touch() if pause else mark.unlink(missing_ok=True)
@@ -185,7 +189,7 @@ class Trainer:
 def end_left_over(folder: Path) -> None:
     """Kill a trainer that outlived its service, where the system could not see to that."""
     try:
-        pid, created = (folder / "pid").read_text(encoding="ascii").split()
+        pid, created = (folder / PID).read_text(encoding="ascii").split()
         process = psutil.Process(int(pid))
         if abs(process.create_time() - float(created)) < 1.0:
             process.kill()

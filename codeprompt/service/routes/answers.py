@@ -23,6 +23,7 @@ from codeprompt.service.routes.common import (
     event,
     event_stream,
     ident,
+    near,
     unless_gone,
 )
 from codeprompt.service.wire import BatchBody, BatchResults, Results, StreamBody
@@ -40,6 +41,7 @@ def _add(route: str, task: str) -> None:
     summary = TASKS.summary(task) if task in TASKS.names() else f"Answers of a pack for {task}."
 
     async def answer(body: StreamBody, request: Request, service: TheService) -> Response:
+        near(request, body.project)
         if body.stream:
             return await unless_gone(request, _streamed(service, task, body, request))
         asked = service.answer(task, body.ask(), client=client(request))
@@ -68,10 +70,12 @@ for _route, _task in ROUTES.items():
     summary="Many questions at once, answered in mixed batches.",
     operation_id="batch",
     response_model=BatchResults,
-    responses=errors(422, 503),
+    responses=errors(422, 429, 503),
 )
 async def batch(body: BatchBody, request: Request, service: TheService) -> Response:
     """Answers in order; a question that fails has its error in its place."""
+    for one in body.requests:
+        near(request, one.project)
     asked = [(one.task_name, one.ask()) for one in body.requests]
     found = await unless_gone(request, service.batch(asked, client=client(request)))
     results = [_result(one, ident(request)) for one in found]

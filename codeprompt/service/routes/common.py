@@ -73,6 +73,18 @@ def local(request: Request) -> bool:
     return over_socket(request.scope) and service.settings.local_paths
 
 
+def near(request: Request, project: str | None) -> str | None:
+    """The project that a request belongs to. Raises `Problem` (403) where it may not name one."""
+    if project is not None and not local(request):
+        raise Problem(
+            403,
+            "project",
+            "Only requests over the engine's Unix socket may name a project",
+            do="Upload the project's packs (POST /v1/packs)",
+        )
+    return project
+
+
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What the work gives; it is cancelled once the client goes away. Raises `Problem` (499)."""
     working = asyncio.ensure_future(work)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Path, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from starlette.responses import Response
 
 from codeprompt.pack.card import NAME
-from codeprompt.service.routes.common import TheService, as_json, errors
-from codeprompt.service.wire import PackInfo, PackList, RetireBody, VersionBody
+from codeprompt.service.routes.common import TheService, as_json, errors, near
+from codeprompt.service.wire import PackDetail, PackList, PathText, RetireBody, VersionBody
 
 router = APIRouter(tags=["packs"])
 Name = Annotated[str, Path(pattern=rf"^{NAME.pattern}$")]
+Project = Annotated[
+    PathText | None,
+    Query(description="The full path of a folder whose packs are there too; as in questions."),
+]
 
 
 @router.get("/v1/packs", operation_id="packs", response_model=PackList, responses=errors(503))
-async def packs(service: TheService) -> Response:
+async def packs(request: Request, service: TheService, project: Project = None) -> Response:
     """Every pack: the service's own with their versions, and those in the folders of names."""
-    return as_json({"packs": await service.pack_list()})
+    return as_json({"packs": await service.pack_list(near(request, project))})
 
 
 @router.post(
     "/v1/packs",
     status_code=201,
     operation_id="upload_pack",
-    response_model=PackInfo,
+    response_model=PackDetail,
     responses=errors(409, 422, 503),
 )
 async def upload_pack(
@@ -44,19 +48,21 @@ async def upload_pack(
 @router.get(
     "/v1/packs/{name}",
     operation_id="pack",
-    response_model=PackInfo,
+    response_model=PackDetail,
     responses=errors(404, 422, 503),
 )
-async def pack(name: Name, service: TheService) -> Response:
-    """One pack."""
-    return as_json(await service.pack_info(name))
+async def pack(
+    name: Name, request: Request, service: TheService, project: Project = None
+) -> Response:
+    """One pack, with the card of the version described."""
+    return as_json(await service.pack_info(name, near(request, project)))
 
 
 def _change(what: str, summary: str) -> dict[str, Any]:
     return {
         "operation_id": f"{what}_pack",
         "summary": summary,
-        "response_model": PackInfo,
+        "response_model": PackDetail,
         "responses": errors(404, 409, 422, 503),
     }
 
