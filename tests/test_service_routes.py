@@ -12,6 +12,7 @@ import httpx
 import pytest
 import structlog
 
+from codeprompt.backbones.checkpoint import newest_builtin
 from codeprompt.client import messages
 from codeprompt.client.sse import Parser
 from codeprompt.service import logs
@@ -281,7 +282,7 @@ async def test_status_tells_what_is_loaded(place: Place) -> None:
     """Backbones with their packs, the queue, the cache."""
     await place.ask()
     found = (await place.http.get("/v1/status")).json()
-    assert [one["name"] for one in found["backbones"]] == ["builtin-1"]
+    assert [one["name"] for one in found["backbones"]] == [newest_builtin()]
     assert any(label.startswith("summarize@") for label in found["backbones"][0]["packs"])
     assert found["ready"] is True and found["memory"]["backbones"] > 0
 

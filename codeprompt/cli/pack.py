@@ -200,6 +200,9 @@ def _about(card: Card, folder: Path) -> list[tuple[str, str]]:
             f"{card.seed}" + (f", the best of {len(card.seeds)}" if len(card.seeds) > 1 else ""),
         ),
     ]
+    if card.licence.weights or card.licence.data:
+        told = (("weights", card.licence.weights), ("data", card.licence.data))
+        rows.append(("licence", "; ".join(f"{of}: {what}" for of, what in told if what)))
     if card.labels:
         rows.append(("labels", f"{', '.join(card.labels)} (positive: {card.positive})"))
     if card.threshold is not None:
