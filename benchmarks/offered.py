@@ -73,6 +73,8 @@ class Load:
     def _tell(
         self, tally: Tally, kind: str, count: int, found: httpx.Response, passed: float
     ) -> None:
+        if found.status_code == 429:
+            tally.refusals.append(passed)
         if found.status_code == 200 and kind == "batch":
             for one in found.json()["results"]:
                 self._told(tally, kind, 200 if isinstance(one, list) else 429, 1, passed)
@@ -85,8 +87,6 @@ class Load:
             tally.times[kind].append(passed)
         elif status == 429:
             tally.refused[kind] += count
-            if kind != "batch":
-                tally.refusals.append(passed)
         elif status == 408:
             tally.late[kind] += count
         else:

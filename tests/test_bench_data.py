@@ -169,6 +169,28 @@ def test_pairs_are_like_functions_of_one_name_with_opposite_labels() -> None:
         paired(PAIRED[2:4])
 
 
+def test_paired_rows_can_be_kept_out_of_training(tmp_path: Path) -> None:
+    """So that both of a pair are new; a number of rows is half as many pairs."""
+
+    def row(name: str, extra: str, target: int) -> dict[str, Any]:
+        code = f"int {name}(int *p)\n{{\n{extra}{BODY}    return *p;\n}}\n"
+        return {"func": code, "target": target, "project": "p", "language": "c"}
+
+    names = [f"f{number}" for number in range(6)]
+    jsonl(tmp_path / "d" / "train.jsonl", [row(n, "", at % 2) for at, n in enumerate(names)])
+    jsonl(tmp_path / "d" / "valid.jsonl", [row(f"v{at}", "", at % 2) for at in range(4)])
+    fixes = [row(n, "    if (!p) return 0;\n", 1 - at % 2) for at, n in enumerate(names[:3])]
+    jsonl(tmp_path / "d" / "test.jsonl", fixes)
+    spec = DataSpec(name="d", task="defect", path=("d",), unpaired=True)
+    assert [r.id for r in pool(spec, "train", tmp_path)] == ["train:3", "train:4", "train:5"]
+    assert len(pool(spec, "valid", tmp_path)) == 4 and len(pool(spec, "test", tmp_path)) == 3
+    whole = EvaluationSpec(name="pairs", split="all", pairs=True, rows=0)
+    rows, _ = evaluation_rows(whole, spec, tmp_path)
+    assert {r.id for r in rows[:2]} == {"train:0", "test:0"} and len(rows) == 6
+    some, _ = evaluation_rows(replace(whole, rows=4), spec, tmp_path)
+    assert len(some) == 4 and {r.fields["pair"] for r in some} == {"0", "1"}
+
+
 def test_pairs_are_scored_as_primevul_does() -> None:
     """Both right, both defective, both clean, both wrong; and by order alone."""
     rows = [row for n in range(4) for row in (

@@ -207,3 +207,50 @@ def test_rows_that_overlap_are_left_out_beside(bench: Bench, tmp_path: Path) -> 
     whole, without = row.metrics[BLEU].mean, row.without_overlap[BLEU].mean
     assert whole is not None and without is not None and whole != without
     assert any("1 of 9 rows stand in" in note for note in tables.tables[0].notes)
+
+
+def test_a_suite_that_reads_no_test_rows_has_dev_scores_alone(bench: Bench, tmp_path: Path) -> None:
+    """With the log-probability of a dev token beside; nothing is predicted on test."""
+    text = bench.suite_text(arms=("soft", "full"), data=("functions",))
+    path = tmp_path / "dev.toml"
+    path.write_text(text.replace("bootstrap = 20", "reads_test = false"), encoding="utf-8")
+    from codeprompt.bench.load import load_suite
+    from codeprompt.bench.plan import begin, make_plan
+
+    plan = make_plan(load_suite(str(path)), tmp_path / "run", bench.root)
+    begin(plan, bench.root)
+    (table,) = Runner(plan, bench.root, jobs=0).run().tables
+    assert table.evaluation == "dev" and table.contrasts == ()
+    assert table.metrics == (BLEU, "log-probability")
+    for one in table.rows:
+        assert one.dev == one.metrics[BLEU]
+        assert all(
+            value is not None and value < 0 for value in one.metrics[table.metrics[1]].values
+        )
+    assert not any(folder for folder in (plan.folder.path / "rows").iterdir())
+
+
+def test_the_board_shows_what_runs_and_how_long_it_will(bench: Bench, tmp_path: Path) -> None:
+    """As one line, or drawn on a terminal."""
+    import io
+
+    from rich.console import Console
+
+    from codeprompt.bench.board import Board, spoken
+    from codeprompt.bench.store import Progress
+
+    plan = bench.plan(tmp_path, arms=("soft",), data=("functions",))
+    told = Progress(hash=plan.cells[0].hash, label="functions/soft", pid=1, host="h", started=0.0,
+                    share=0.5, doing="step 2/4")  # fmt: skip
+    plan.folder.say_progress(told)
+    out = io.StringIO()
+    board = Board(plan, Console(file=out), 2, {cell.hash: 40.0 for cell in plan.cells})
+    assert board.line().startswith("0 of 2 cells, functions/soft: step 2/4, ")
+    live = Board(plan, Console(file=out, force_terminal=True, width=100), 2)
+    with live:
+        live.look()
+        Console(file=out, width=100).print(live.drawn())
+    assert "functions/soft" in out.getvalue() and "0/2 cells" in out.getvalue()
+    assert live.left() == "?"
+    found = [spoken(seconds) for seconds in (5, 240, 7300, 200_000)]
+    assert found == ["5 s", "4 min", "2 h 2 min", "2 d 7 h"]

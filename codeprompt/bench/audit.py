@@ -7,26 +7,21 @@ kept in the user's cache under the fingerprints of the rows.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from codeprompt.bench.data import plain_rows, pool
+from codeprompt.bench.kept import kept
 from codeprompt.bench.results import DataReport, Overlaps
 from codeprompt.bench.suite import DataSpec, EvaluationSpec
 from codeprompt.data import dedupe
 from codeprompt.data.fingerprint import fingerprint
-from codeprompt.errors import CodepromptError, DataError
-from codeprompt.files import write_bytes
+from codeprompt.errors import DataError
 from codeprompt.registry import TASKS
 from codeprompt.types import Example
 
 THRESHOLD = 0.8
-VERSION = 1
 Kinds = dict[str, str]
 
 
@@ -64,7 +59,7 @@ def audit(spec: DataSpec, evaluations: Sequence[EvaluationSpec], root: Path | No
 def overlapping_rows(known: Sequence[str], rows: Sequence[Example]) -> Kinds:
     """Row id to `exact` or `near`, for the rows of which a like text is among `known`."""
     texts = [row.fields["code"] for row in rows]
-    found = _kept("overlap", [known, texts], lambda: _overlapping(known, texts))
+    found = kept(f"overlap {THRESHOLD}", [known, texts], Kinds, lambda: _overlapping(known, texts))
     return {rows[int(at)].id: kind for at, kind in found.items()}
 
 
@@ -103,7 +98,7 @@ def _inner(rows: Sequence[Example]) -> int:
     def repeated() -> Kinds:
         return {str(at): "near" for at in dedupe.near_duplicates(texts, THRESHOLD)}
 
-    return len(_kept("inner", [texts], repeated))
+    return len(kept(f"inner {THRESHOLD}", [texts], Kinds, repeated))
 
 
 def _both_labels(parts: Mapping[str, Sequence[Example]]) -> int:
@@ -135,25 +130,3 @@ def _check_form(spec: DataSpec, rows: Sequence[Example]) -> None:
             expected="tokens (joined, as CodeXGLUE feeds them) or text (as it stands in the file)",
             do="Correct the suite, or choose the other column with columns.code",
         )
-
-
-def _kept(what: str, texts: Sequence[Sequence[str]], make: Callable[[], Kinds]) -> Kinds:
-    """What `make` finds, kept in the user's cache under a hash of the texts."""
-    import platformdirs
-
-    digest = hashlib.sha256(f"{what}\0{VERSION}\0{THRESHOLD}".encode())
-    for listed in texts:
-        digest.update(b"%d;" % len(listed))
-        for text in listed:
-            data = text.encode("utf-8", errors="surrogatepass")
-            digest.update(b"%d:" % len(data))
-            digest.update(data)
-    folder = Path(platformdirs.user_cache_dir("codeprompt")) / "bench"
-    path = folder / f"{what}-{digest.hexdigest()[:24]}.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Kinds)
-    except (OSError, msgspec.DecodeError):
-        found = make()
-    with contextlib.suppress(CodepromptError):  # a cache that cannot be written costs time only
-        write_bytes(path, msgspec.json.encode(found))
-    return found

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codeprompt.bench.cell import as_plain
+from codeprompt.bench.pairs import pair_places, paired
 from codeprompt.bench.suite import DataSpec, EvaluationSpec, Shots
 from codeprompt.data.hub import HUB
 from codeprompt.data.sources import open_source
@@ -69,8 +70,11 @@ def pool(spec: DataSpec, part: str, root: Path | None) -> list[Example]:
 
     Raises `DataError` where the data is missing or nothing is left.
     """
-    whole = _read(json.dumps(as_plain(_source_of(spec))), spec.cut or part, root)
+    source = json.dumps(as_plain(_source_of(spec)))
+    whole = _read(source, spec.cut or part, root)
     rows = [_filled(row, spec) for row in whole if _wanted(row, spec)]
+    if spec.unpaired and part in ("train", "valid"):
+        rows = [row for row in rows if row.id not in _paired_ids(source, root)]
     if spec.cut and rows:
         rows = split_by_group(rows, CUT, seed=DRAWN_WITH)[part]
     if not rows:
@@ -100,9 +104,7 @@ def plain_rows(spec: EvaluationSpec, own: DataSpec, root: Path | None) -> list[E
     """The same rows before any transformation."""
     rows = pool(spec.data or own, spec.split, root)
     if spec.pairs:
-        from codeprompt.bench.pairs import paired
-
-        rows = paired(rows)
+        rows = paired(rows, spec.rows, seed=DRAWN_WITH)
     elif 0 < spec.rows < len(rows):
         rows = draw(rows, spec.rows, seed=DRAWN_WITH)
     return rows
@@ -151,6 +153,13 @@ def _read(spec: str, part: str, root: Path | None) -> list[Example]:
     if len({row.id for row in out}) < len(out):
         out = [replace(row, id=f"{part}:{at}") for at, row in enumerate(out)]
     return out
+
+
+@functools.lru_cache(maxsize=2)
+def _paired_ids(source: str, root: Path | None) -> frozenset[str]:
+    """The ids of the rows that stand in a pair, in any part of the data."""
+    rows = _read(source, "all", root)
+    return frozenset(rows[at].id for pair in pair_places(rows) for at in pair)
 
 
 def _wanted(row: Example, spec: DataSpec) -> bool:

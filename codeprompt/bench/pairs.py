@@ -4,7 +4,9 @@ PrimeVul (Ding et al. 2024, section 4.2) scores pairs, because a detector that h
 projects write cannot tell a function from its own fix: P-C both right, P-V both called defective,
 P-B both called clean, P-R both wrong. We add the share of pairs in which the defective one gets the
 higher probability, which asks for no threshold. Devign names no fixes, so pairs are found by
-likeness (Jaccard >= 0.8 of five-token shingles): fewer, and some are no fix of each other.
+likeness (Jaccard >= 0.8 of five-token shingles), and some are no fix of each other. Its test split
+alone has 18 of them; the suite takes them from all rows and keeps these out of training
+(`DataSpec.unpaired`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from codeprompt.bench.baselines.function_name import own_name
+from codeprompt.bench.kept import kept
 from codeprompt.data.dedupe import normalise, shingles
+from codeprompt.data.split import hash_order
 from codeprompt.errors import DataError
 from codeprompt.metrics.base import Item
 from codeprompt.tasks.base import Task
@@ -23,11 +27,36 @@ from codeprompt.types import Example, Score
 LIKE = 0.8
 
 
-def paired(rows: Sequence[Example]) -> list[Example]:
-    """The rows of all pairs, defective or clean as they come, with their pair's number as `pair`.
+def paired(rows: Sequence[Example], most: int = 0, seed: int = 0) -> list[Example]:
+    """The rows of the pairs, two by two, with their pair's number as the field `pair`.
 
-    Each row is in one pair at most, the likest first. Raises `DataError` where there is none.
+    most: rows at most, of pairs drawn by the seed; 0 for all. Raises `DataError` for none at all.
     """
+    places = pair_places(rows)
+    if not places:
+        raise DataError(
+            "No function stands beside its fix in this data",
+            expected="near-equal functions of one name with opposite labels",
+        )
+    if 0 < most < 2 * len(places):
+        places = sorted(places, key=lambda pair: hash_order(seed, rows[pair[0]].id))[: most // 2]
+    return [
+        replace(rows[at], fields={**rows[at].fields, "pair": str(number)})
+        for number, pair in enumerate(places)
+        for at in pair
+    ]
+
+
+def pair_places(rows: Sequence[Example]) -> list[tuple[int, int]]:
+    """Places of the rows of each pair. A row is in one pair at most, the likest first."""
+    texts = [
+        [row.fields["code"] for row in rows],
+        [f"{row.fields.get('project', '')}/{row.target}" for row in rows],
+    ]
+    return kept(f"pairs {LIKE}", texts, list[tuple[int, int]], lambda: _pairs(rows))
+
+
+def _pairs(rows: Sequence[Example]) -> list[tuple[int, int]]:
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         groups[row.fields.get("project", ""), own_name(row)].append(at)
@@ -36,19 +65,11 @@ def paired(rows: Sequence[Example]) -> list[Example]:
         if len({rows[at].target for at in listed}) > 1:
             found += _likes(rows, listed)
     used: set[int] = set()
-    out: list[Example] = []
+    out: list[tuple[int, int]] = []
     for _, one, two in sorted(found, key=lambda pair: (-pair[0], pair[1:])):
-        if one in used or two in used:
-            continue
-        number = str(len(used) // 2)
-        used |= {one, two}
-        for at in (one, two):
-            out.append(replace(rows[at], fields={**rows[at].fields, "pair": number}))
-    if not out:
-        raise DataError(
-            "No function stands beside its fix in this data",
-            expected="near-equal functions of one name with opposite labels",
-        )
+        if one not in used and two not in used:
+            used |= {one, two}
+            out.append((one, two))
     return out
 
 

@@ -11,9 +11,8 @@ from codeprompt.bench.cell import Cell
 from codeprompt.bench.local import Workers
 from codeprompt.bench.plan import Plan
 from codeprompt.bench.queue import Queue
-from codeprompt.bench.results import CellResult, Tables
+from codeprompt.bench.results import Tables
 from codeprompt.bench.tables import make_tables
-from codeprompt.errors import CodepromptError
 
 if TYPE_CHECKING:
     from codeprompt.bench.trackers.base import Tracker
@@ -66,12 +65,13 @@ class Runner:
         return tables
 
     def _here(self, missing: list[Cell], look: Callable[[], None]) -> None:
+        """In this process; `look` is called whenever a cell would ask whether to go on."""
+
         def alive() -> bool:
             look()
             return True
 
-        cells = [cell for cell in self.plan.asked if cell in missing]
-        Queue(self.plan.folder, cells, self.root, self.allow_hub, alive).work(wait=True)
+        Queue(self.plan.folder, missing, self.root, self.allow_hub, alive).work(wait=True)
 
     def tell(self) -> None:
         """Give trackers the results that have come."""
@@ -96,12 +96,3 @@ def forget_failed(plan: Plan) -> int:
             plan.folder.drop_result(cell.hash)
             count += 1
     return count
-
-
-def check_ended(results: list[CellResult]) -> None:
-    """Raises `CodepromptError` where every cell failed: then there is nothing to show."""
-    if results and all(one.status == "failed" for one in results):
-        raise CodepromptError(
-            f"All {len(results)} cells failed; the first one: {results[0].error}",
-            do="Mend it and run the same command with --retry",
-        )

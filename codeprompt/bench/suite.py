@@ -24,6 +24,7 @@ class DataSpec:
     only, without: field to the values that a row must, or must not, have (another project, ...).
     cut: a split that is cut into training, dev and test rows by file, in place of the data's own;
         so one project of a test split can be tuned on and tested.
+    unpaired: training and dev rows without those that stand in a pair (`pairs.py`).
     optional: left out where it is not there, instead of an error. notes: known traps of this data,
         printed beside every score.
     """
@@ -38,6 +39,7 @@ class DataSpec:
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cut: str = ""
+    unpaired: bool = False
     optional: bool = False
     notes: tuple[str, ...] = ()
 
@@ -48,7 +50,7 @@ class EvaluationSpec:
 
     data: the cell's own where it is None. rows: drawn once from the split; 0 for all of it.
     transform: name of a change of the code (`transforms/`), applied before anything sees it.
-    pairs: rows that are a function beside its fix, found in the split (`pairs.py`).
+    pairs: rows that are a function beside its fix, found in the split (`pairs.py`); half of `rows`.
     """
 
     name: str

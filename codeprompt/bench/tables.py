@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from statistics import mean
 from typing import Any, Literal
@@ -99,21 +99,29 @@ def _table(
     tested = tests and evaluation != DEV
     backbones = dict.fromkeys(r.backbone for g in groups for r in g.ended() if r.backbone)
     return Table(
-        title=f"{task.name} on {data.name}" + ("" if evaluation == "test" else f", {evaluation}"),
+        title=_title(task.name, data.name, evaluation, cells[0]),
         task=task.name,
         data=data.name,
         evaluation=evaluation,
         form=data.form,
         backbone=", ".join(backbones),
         n=n,
+        changed=found[0].changed if found else 0,
         metrics=tuple(metrics),
         higher_is_better={name: _higher(name) for name in metrics},
         signatures={score.metric: score.signature for score in scores},
         rows=rows,
         contrasts=_contrasts(folder, suite, groups, rows, evaluation) if tested else (),
         published=published_for(data.name, data.form) if evaluation == "test" else (),
-        notes=(*data.notes, *_warnings(report, evaluation, found)),
+        notes=(*data.notes, *_warnings(report, evaluation, cells[0], found)),
     )
+
+
+def _title(task: str, data: str, evaluation: str, cell: Cell) -> str:
+    """What is scored on what; rows of other data than was tuned on are named."""
+    if any(one.name == evaluation and one.data for one in cell.evaluations):
+        return f"{task}, tuned on {data}, scored on {evaluation}"
+    return f"{task} on {data}" + ("" if evaluation == "test" else f", {evaluation}")
 
 
 def _metrics(known: Sequence[str], scores: Iterable[ScoreRecord]) -> list[str]:
@@ -265,11 +273,15 @@ def _contrasts(
     return contrasts(whole, task.metrics[0], positive=task.positive, language=spoken)
 
 
-def _warnings(report: DataReport | None, evaluation: str, found: Sequence[Evaluation]) -> list[str]:
-    """What the audit found, in sentences."""
-    if report is None:
-        return []
+def _warnings(
+    report: DataReport | None, evaluation: str, cell: Cell, found: Sequence[Evaluation]
+) -> list[str]:
+    """What the audit and the transformation found, in sentences. cell: any of the table."""
     out = []
+    if found and found[0].transform:
+        out.append(f"The transformation changed {found[0].changed} of {found[0].n} rows.")
+    if report is None:
+        return out
     for one in report.across:
         if one.part == evaluation and one.near:
             out.append(
@@ -278,11 +290,7 @@ def _warnings(report: DataReport | None, evaluation: str, found: Sequence[Evalua
             )
     if report.both_labels:
         out.append(f"{report.both_labels} texts carry more than one label.")
-    if report.base_rate is not None:
+    first = cell.evaluations[0].name if cell.evaluations else evaluation
+    if report.base_rate is not None and evaluation == first:
         out.append(f"{100 * report.base_rate:.2f}% of the rows have the positive label.")
     return out
-
-
-def by_name(tables: Tables) -> Mapping[tuple[str, str], Table]:
-    """Tables by data set and evaluation."""
-    return {(table.data, table.evaluation): table for table in tables.tables}

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from codeprompt.cli.bench_tables import show
 from codeprompt.cli.options import BACKBONE, json_option
-from codeprompt.cli.output import answer, note, number, say, table
+from codeprompt.cli.output import answer, note, say, table
 from codeprompt.errors import UsageError
 
 if TYPE_CHECKING:
     from codeprompt.bench.estimate import Forecast
     from codeprompt.bench.plan import Plan
-    from codeprompt.bench.results import Table, TableRow, Tables
+    from codeprompt.bench.results import Tables
     from codeprompt.bench.trackers.base import Tracker
 
     Text = click.ParamType[str]
@@ -165,7 +166,7 @@ def bench(
         answer(_as_json(plan, tables))
         return
     show(tables)
-    say(f"\nThe run: {plan.folder.path}")
+    say(f"\nThe run: {plan.folder.path} (codeprompt report {plan.folder.path} makes a page of it)")
 
 
 def _names(text: str | None) -> list[str]:
@@ -195,7 +196,7 @@ def _forecast(
         return None
     found = estimate_cost(plan, data, probe=probe, allow_hub=not offline, say=note)
     time = found.wall(jobs)
-    takes = "time unknown" if time is None else f"about {spoken(time)}"
+    takes = "time unknown" if time is None or not found.cells else f"about {spoken(time)}"
     beside = f" and {found.baselines} without a model" if found.baselines else ""
     more = f"; {found.unknown} of unknown cost" if found.unknown and time is not None else ""
     note(
@@ -237,63 +238,6 @@ def _as_json(plan: Plan, tables: Tables) -> dict[str, Any]:
 
     found: dict[str, Any] = msgspec.to_builtins(tables)
     return {"folder": str(plan.folder.path), **found}
-
-
-def show(tables: Tables) -> None:
-    """Tables as text: what a terminal can show; the report shows the rest."""
-    say(tables.question)
-    for one in tables.tables:
-        _show(one)
-    if tables.failed or tables.missing:
-        say(f"\n{tables.done} cells done, {tables.failed} failed, {tables.missing} missing")
-        for one in tables.tables:
-            for row in one.rows:
-                for seed, error in row.failed.items():
-                    say(f"  {one.title}, {row.name}, {row.shots} shots, seed {seed}: {error}")
-
-
-def _show(one: Table) -> None:
-    forms = {"tokens": "code as joined tokens", "text": "code as it stands"}
-    say(f"\n{one.title}: {one.n} rows, {forms[one.form]}, {one.backbone or 'no backbone'}")
-    overlapped = any(row.without_overlap for row in one.rows)
-    first = one.metrics[0]
-    heads = ["arm", "shots", "seeds", first, "95% over seeds", *one.metrics[1:]]
-    heads += ["without overlap"] * overlapped
-    heads += ["trained", "distinct", "s a cell"]
-    table(heads, [_line(one, row, overlapped) for row in one.rows if row.cells])
-    for contrast in one.contrasts:
-        say(
-            f"  {contrast.b} against {contrast.a}, {contrast.shots} shots: "
-            f"{contrast.difference:+.2f} [{contrast.interval[0]:+.2f}, {contrast.interval[1]:+.2f}]"
-            f", p = {contrast.p_holm:.3g} (Holm): "
-            + {"a": f"{contrast.a} is better", "b": f"{contrast.b} is better"}.get(
-                contrast.winner, "a tie"
-            )
-        )
-    for text in one.notes:
-        say(f"  Note: {text}")
-
-
-def _line(one: Table, row: TableRow, overlapped: bool) -> list[Any]:
-    def mean_of(estimates: Any, metric: str) -> str:
-        found = estimates.get(metric)
-        return "-" if found is None or found.mean is None else number(found.mean)
-
-    first = row.metrics.get(one.metrics[0])
-    around = first.interval if first else None
-    cells = [
-        row.name,
-        str(row.shots),
-        len(row.seeds),
-        mean_of(row.metrics, one.metrics[0]),
-        "-" if around is None else f"{number(around[0])} to {number(around[1])}",
-        *(mean_of(row.metrics, metric) for metric in one.metrics[1:]),
-    ]
-    if overlapped:
-        cells.append(mean_of(row.without_overlap, one.metrics[0]))
-    seconds = row.cost.train_seconds
-    distinct = "-" if row.distinct is None else f"{row.distinct:.2f}"
-    return [*cells, f"{row.cost.parameters:,}", distinct, f"{seconds:.0f}" if seconds else "-"]
 
 
 COMMAND = bench
