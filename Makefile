@@ -2,6 +2,7 @@
 # make demo      the main job on real functions, with the built-in backbone (under 10 minutes)
 # make test      the quick tests (under 10 minutes)
 # make test-all  what takes longer; make lint, make wheel, make clean
+# make test-editors  the extension in a real VS Code (code-server in Chromium; 800 MB the first time)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -14,7 +15,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 CONSTRAINTS = requirements/constraints.txt
 OUT ?= demo-out
 
-.PHONY: install demo test test-all lint wheel clean
+.PHONY: install demo test test-all test-editors lint wheel clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +39,10 @@ test-all: $(VENV)/.ray
 $(VENV)/.ray: $(VENV)/.installed
 	$(PIP) install -c $(CONSTRAINTS) -e ".[ray]"
 	@touch $@
+
+PICTURES ?= docs/screenshots
+test-editors: install
+	tests/editors/run-vscode.sh --pictures $(PICTURES)
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -1,7 +1,7 @@
 """Answers of the engine for functions: kept by what was asked, shared by all who wait for one.
 
-A key is (task, function's text, language, pack and version, backbone, target). One computation
-serves everybody who asks meanwhile, and is stopped when the last of them has left.
+A key is (task, function's text, name and file, language, pack and version, backbone, target). One
+computation serves everybody who asks meanwhile, and is stopped when the last of them has left.
 """
 
 from __future__ import annotations
@@ -44,19 +44,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked about one function."""
+    """What is asked about one function. file: its path within the project, as packs were tuned."""
 
     task: str
     function: Function
     pack: Chosen
     target: str = ""
+    file: str = ""
 
     @property
     def key(self) -> str:
         """Equal where the answer is."""
         digest = hashlib.sha256(self.function.bare.encode("utf-8", "surrogatepass"))
         pack = self.pack
-        parts = (self.task, self.function.language.name, pack.label, pack.backbone, self.target)
+        parts = (self.task, self.function.language.name, pack.label, pack.backbone, self.target,
+                 self.function.qualified_name, self.file)  # fmt: skip
         digest.update("\0".join(parts).encode())
         return digest.hexdigest()
 
@@ -139,6 +141,8 @@ class Answers:
                 query.function.bare,
                 query.function.language.name,
                 whole=True,
+                function=query.function.qualified_name or None,
+                file=query.file or None,
                 pack=query.pack.label,
                 priority=priority,
                 **options,

@@ -82,7 +82,7 @@ class Engine:
             self._failed(error)
             raise
         except Exception as error:
-            failure = EngineError(f"The engine cannot be reached ({type(error).__name__})")
+            failure = EngineError(f"The engine cannot be reached ({_why(error)})")
             self._failed(failure)
             raise failure from error
         self._client, self._error = client, None
@@ -129,6 +129,13 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def _why(error: Exception) -> str:
+    """What a person can do something about: of the system's errors, what failed and where."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return type(error).__name__
 
 
 def waits(error: Exception) -> bool:

@@ -48,8 +48,7 @@ class Chosen:
     @property
     def shown(self) -> str:
         """As `label`, without the project's number."""
-        own = OF_PROJECT.fullmatch(self.name)
-        return f"{own[2] if own else self.name}@{self.version}"
+        return f"{bare_name(self.name)}@{self.version}"
 
 
 def project_key(root: Path) -> str:
@@ -60,6 +59,18 @@ def project_key(root: Path) -> str:
 def project_name(root: Path, name: str) -> str:
     """What the engine calls a pack of a project."""
     return f"project.{project_key(root)}.{name}"[:100]
+
+
+def bare_name(name: str) -> str:
+    """A pack's name as people call it: without the project's number."""
+    own = OF_PROJECT.fullmatch(name)
+    return own[2] if own else name
+
+
+def foreign(name: str, root: Path | None) -> bool:
+    """Whether a pack was made for another project."""
+    own = OF_PROJECT.fullmatch(name)
+    return own is not None and (root is None or own[1] != project_key(root))
 
 
 def near_packs(path: Path | None, root: Path | None) -> list[Path]:
@@ -140,9 +151,10 @@ class Packs:
         self, task: str, wanted: str = "", path: Path | None = None, root: Path | None = None
     ) -> Chosen | None:
         """The pack for a task: picked by hand, set, of the project, the engine's own; in order."""
-        name = self.picked.get(task) or wanted
+        picked = self.picked.get(task, "")
+        name = wanted if not picked or foreign(picked, root) else picked
         if name:
-            return self._named(name, task, path, root)
+            return None if foreign(name, root) else self._named(name, task, path, root)
         for folder in near_packs(path, root):
             sent = self._sent.get(content_of(folder) or "")
             if sent is not None and sent.task == task:

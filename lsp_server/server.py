@@ -173,6 +173,14 @@ class CodepromptServer(LanguageServer):
         """Those of a document's folder."""
         return self.folders.of(document.path)
 
+    def file_of(self, document: Document) -> str:
+        """A document's path within its folder, "" for one without a file."""
+        path, root = document.path, self.folders.root_of(document.path)
+        if path is None:
+            return ""
+        inside = root is not None and path.is_relative_to(root)
+        return path.relative_to(root).as_posix() if root is not None and inside else path.name
+
     def changed(self, uri: str) -> None:
         """Tell the features that push about a document that came, changed or went."""
         for look in self.on_change:
@@ -249,7 +257,7 @@ class CodepromptServer(LanguageServer):
     ) -> Query:
         """A question about a function, with the pack for it. Raises `CodepromptError`."""
         pack = await self.pack_for(task, document.path, settings)
-        return Query(task, function, pack, target)
+        return Query(task, function, pack, target, self.file_of(document))
 
 
 def _call(loop: asyncio.AbstractEventLoop, end: Callable[[int], None]) -> None:

@@ -116,7 +116,7 @@ class Settings:
 def read(values: Any, base: Settings | None = None) -> tuple[Settings, list[str]]:
     """Settings from JSON over `base`, and what did not fit: those keep their value."""
     base = base or Settings()
-    if values is None:
+    if values is None or values == []:  # an empty table of Lua's is written as a list
         return base, []
     if not isinstance(values, Mapping):
         return base, ["The settings are no object; all keep their values."]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from lsp_server.documents import path_of
+
 if TYPE_CHECKING:
     from lsp_server.server import CodepromptServer
 
@@ -29,9 +31,14 @@ class Shown:
 
     async def show(self, name: str, text: str, *, focus: bool = True) -> str:
         """Show a text; its URI. name: with the ending that tells the language."""
+        uri = self.keep(name, text)
+        await self.open(uri, focus=focus)
+        return uri
+
+    def keep(self, name: str, text: str) -> str:
+        """Keep a text to be shown later; its URI."""
         uri = self._uri(name)
         self.put(uri, text)
-        await self._open(uri, focus)
         return uri
 
     def put(self, uri: str, text: str) -> None:
@@ -49,9 +56,10 @@ class Shown:
                 types.TextDocumentContentRefreshParams(uri=uri),
             )
 
-    async def _open(self, uri: str, focus: bool) -> None:
+    async def open(self, uri: str, *, focus: bool = True) -> None:
+        """Show a text that is kept; where the editor cannot, say where it lies."""
         if not self.server.editor.shows:
-            self.server.status.log(f"See {uri}")
+            self._point_at(uri)
             return
         try:
             await self.server.protocol.ask(
@@ -59,7 +67,15 @@ class Shown:
                 types.ShowDocumentParams(uri=uri, external=False, take_focus=focus),
             )
         except (TimeoutError, JsonRpcException):
-            self.server.status.log(f"See {uri}")
+            self._point_at(uri)
+
+    def _point_at(self, uri: str) -> None:
+        """Say where it lies: a person has asked for it, and the log is seldom open."""
+        path = path_of(uri)
+        self.server.protocol.notify(
+            types.WINDOW_SHOW_MESSAGE,
+            types.ShowMessageParams(type=types.MessageType.Info, message=f"See {path or uri}"),
+        )
 
     def _uri(self, name: str) -> str:
         safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "text"
@@ -107,7 +123,13 @@ class Shown:
             )
         finally:
             self._asking.discard(folder)
-        return None if pressed is None else pressed == TRUST
+        if pressed is None:
+            self.server.status.say(
+                f"The pack '{folder.name}' of this project is not used: nobody has agreed to it. "
+                "The setting codeprompt.trust 'always' does."
+            )
+            return None
+        return pressed == TRUST
 
     def refresh(self, *kinds: str) -> None:
         """Have the editor ask again for what may have changed."""

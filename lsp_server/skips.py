@@ -1,5 +1,5 @@
 """Files that are left alone: too big, generated, vendored, ignored by git, excluded, or of a
-language that is none of ours. Each is told once, with its reason."""
+language that is none of ours. Each is told with its reason, and when there is none any more."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Tell = Callable[[Document, str], None]
 
 
 class Skips:
-    """Reasons by document. tell: called once for each document and reason."""
+    """Reasons by document. tell: called when a document's reason changes, "" for none."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._told: set[tuple[str, str]] = set()
+        self._reasons: dict[str, str] = {}
         self._ignored: dict[Path, bool] = {}
 
     async def reason(self, document: Document, settings: Settings, root: Path | None) -> str:
@@ -30,10 +30,14 @@ class Skips:
         found = self._by_text(document, settings) or by_place(document.path, root, settings)
         if not found and await self._ignored_by_git(document.path):
             found = "it is ignored by git"
-        if found and (document.uri, found) not in self._told:
-            self._told.add((document.uri, found))
+        if found != self._reasons.get(document.uri, ""):
+            self._reasons[document.uri] = found
             self._tell(document, found)
         return found
+
+    def closed(self, uri: str) -> None:
+        """A document was closed; opened again it is told again."""
+        self._reasons.pop(uri, None)
 
     def _by_text(self, document: Document, settings: Settings) -> str:
         if document.language is None:

@@ -33,7 +33,7 @@ class Status:
         self._resting = ""
         self._notes: list[str] = []
         self._last: dict[str, Any] = {}
-        self._logged: set[str] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def as_json(self) -> dict[str, Any]:
         """What the notification carries."""
@@ -80,15 +80,21 @@ class Status:
             self._tell()
 
     def skipped(self, document: Document, reason: str) -> None:
-        """A document is left alone."""
-        name = document.path.name if document.path else document.uri
+        """A document is left alone, or ("") is not any more; the log has each reason once."""
+        if not reason:
+            self.closed(document.uri)
+            return
         self._skipped[document.uri] = reason
-        self.log(f"{name} is left alone: {reason}.")
+        if (document.uri, reason) not in self._logged:
+            self._logged.add((document.uri, reason))
+            name = document.path.name if document.path else document.uri
+            self.log(f"{name} is left alone: {reason}.")
         self._tell()
 
     def closed(self, uri: str) -> None:
-        """A document was closed."""
-        self._skipped.pop(uri, None)
+        """A document was closed, or is not left alone any more."""
+        if self._skipped.pop(uri, None) is not None:
+            self._tell()
 
     def say(self, sentence: str) -> None:
         """Something of note, once."""

@@ -66,7 +66,13 @@ def start(bench: Bench, folder: Path, *words: object) -> subprocess.Popen[bytes]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=hear_interrupts,
     )
+
+
+def hear_interrupts() -> None:
+    """As in a terminal: a shell starts what it puts into the background deaf to them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -200,6 +200,9 @@ async def test_status_and_packs_are_told(editor: Editor) -> None:
     assert told["packs"]["summarize"].startswith("summarize@")
     with pytest.raises(JsonRpcException, match="there are: summarize"):
         await editor.command("codeprompt.choosePack", {"task": "summarize", "pack": "none"})
+    listed = await editor.command("codeprompt.choosePack", {"task": "summarize", "list": True})
+    assert "summarize" in listed["packs"]
+    assert not editor.questions
 
 
 async def test_a_file_that_is_left_alone_is_told_once(editor: Editor) -> None:

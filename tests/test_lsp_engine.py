@@ -206,6 +206,7 @@ async def test_a_pack_is_tuned_on_the_project_and_answers_from_then_on(engine: W
             while not editor.jobs:
                 await asyncio.sleep(0.1)
         assert editor.jobs[-1]["status"] == "done", editor.jobs
+        assert editor.jobs[-1]["message"].startswith("summarize@")
         after = await told(editor, uri, "summarize@")
         assert after.split("summarize@")[1] != before.split("summarize@")[1]
         shown = [value for reports in editor.client.progress_reports.values() for value in reports]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeprompt.errors import CodepromptError
 from lsp_server.answers import Answer, Query
-from lsp_server.commands.files import folder_files, read_document
+from lsp_server.commands.files import Tree, folder_files, read_document
 from lsp_server.documents import Document
 from lsp_server.edits import Change, documentation_change, workspace_edit
 from lsp_server.engine import bounded
@@ -22,7 +22,7 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
     """{uri} of a file, or {folder}: how many were written, and how many the model was unsure of."""
     from lsp_server.features.execute_command import apply
 
-    documents = await _documents(server, given)
+    documents, tree = await _documents(server, given)
     changes: dict[str, tuple[Document, list[Change]]] = {}
     written = unsure = 0
     async with server.progresses.begin("Write documentation") as progress:
@@ -37,32 +37,40 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
             written += len(made)
             if made:
                 changes[document.uri] = (document, made)
+    left_out = {"leftOut": dict(tree.left_out)} if tree else {}
     if not changes:
-        return {"written": 0, "unsure": unsure}
+        return {"written": 0, "unsure": unsure, **left_out}
     confirm = server.editor.annotates
     edit = workspace_edit(server.editor, changes, confirm=confirm)
-    await apply(server, edit, "Write documentation")
-    return {"written": written, "unsure": unsure, "files": len(changes)}
+    told = await apply(server, edit, "Write documentation")
+    if not told["applied"]:
+        return {"written": 0, "unsure": unsure, **left_out}
+    return {"written": written, "unsure": unsure, "files": len(changes), **left_out}
 
 
-async def _documents(server: CodepromptServer, given: dict[str, Any]) -> list[Document]:
+async def _documents(
+    server: CodepromptServer, given: dict[str, Any]
+) -> tuple[list[Document], Tree | None]:
     uri = given.get("uri")
     if isinstance(uri, str):
         found = await server.usable(uri)
         if found is None:
             raise refused("This file is not open, or it is left alone")
-        return [found[0]]
-    _, paths = await folder_files(server, given)
-    documents = [await read_document(server, path) for path in paths]
-    return [one for one in documents if one is not None]
+        return [found[0]], None
+    tree = await folder_files(server, given)
+    documents = [await read_document(server, path, tree) for path in tree.paths]
+    if tree.left_out:
+        server.status.log(tree.told())
+    return [one for one in documents if one is not None], tree
 
 
 async def _changes(server: CodepromptServer, document: Document) -> tuple[list[Change], int]:
     """Changes for the functions without documentation, and how many answers were too unsure."""
     settings = server.settings_of(document)
     pack = await server.pack_for("summarize", document.path, settings)
+    file = server.file_of(document)
     queries = [
-        Query("summarize", function, pack)
+        Query("summarize", function, pack, file=file)
         for function in document.functions
         if function.doc_end == function.doc_start and not function.body_is_trivial
     ]

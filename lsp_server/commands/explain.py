@@ -101,7 +101,8 @@ def _page(query: Query, whole: Answer, effects: list[dict[str, Any]], least: flo
     ]
     for effect in effects:
         first, last = effect["lines"]
-        place = f"{first}" if first == last else f"{first}-{last}"
+        # A hyphen that does not break: the column stays narrow.
+        place = f"{first}" if first == last else f"{first}\N{NON-BREAKING HYPHEN}{last}"
         code = " ".join(effect["text"].split()).replace("|", "\\|").replace("`", "'")[:100]
         found.append(f"| {place} | {effect['adds']:+.1%} | `{code}` |")
     found += [

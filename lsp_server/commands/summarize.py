@@ -1,4 +1,5 @@
-"""Summarize a workspace: a report of every function, growing while it is made."""
+"""Summarize a workspace: a report of every function. It grows while it is made where the editor has
+documents of our own; elsewhere it is a file, shown once it is whole."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeprompt.errors import CodepromptError
 from lsp_server.answers import Answer, Query
-from lsp_server.commands.files import folder_files, read_document
+from lsp_server.commands.files import Tree, folder_files, read_document
 from lsp_server.documents import Document
 from lsp_server.engine import bounded
 
@@ -21,16 +22,19 @@ RENEW_SECONDS = 2.0
 
 async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]:
     """{folder?}: the URI of the report, and what it counts. Cancelled, it keeps its part."""
-    root, paths = await folder_files(server, given)
-    report = _Report(root)
-    uri = await server.shown.show(f"{root.name}-summary.md", report.text("Working."))
+    tree = await folder_files(server, given)
+    root, paths = tree.root, tree.paths
+    report = _Report(tree)
+    uri = server.shown.keep(f"{root.name}-summary.md", report.text("Working."))
+    if server.editor.virtual:
+        await server.shown.open(uri)
     renewed = time.monotonic()
     state = "Stopped before the end."
     try:
         async with server.progresses.begin(f"Summarize {root.name}") as progress:
             for number, path in enumerate(paths):
                 progress.update(path.relative_to(root).as_posix(), 100 * number / len(paths))
-                document = await read_document(server, path)
+                document = await read_document(server, path, tree)
                 if document is not None:
                     report.add(path, await _rows(server, document))
                 if time.monotonic() - renewed > RENEW_SECONDS:
@@ -41,15 +45,22 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
         state = "Complete."
     finally:
         server.shown.put(uri, report.text(state))
+        if not server.editor.virtual and not server.protocol.leaving:
+            server.spawn(server.shown.open(uri))
     return {"uri": uri, "files": report.files, "functions": report.functions,
-            "unsure": report.unsure}  # fmt: skip
+            "unsure": report.unsure, "leftOut": dict(tree.left_out)}  # fmt: skip
 
 
 async def _rows(server: CodepromptServer, document: Document) -> list[tuple[str, int, str, str]]:
     """Name, line, sentence and how sure, of each function."""
     settings = server.settings_of(document)
     pack = await server.pack_for("summarize", document.path, settings)
-    queries = [Query("summarize", f, pack) for f in document.functions if not f.body_is_trivial]
+    file = server.file_of(document)
+    queries = [
+        Query("summarize", function, pack, file=file)
+        for function in document.functions
+        if not function.body_is_trivial
+    ]
     answers = await bounded([server.answers.get(query, "batch") for query in queries], AT_ONCE)
     rows = []
     for query, answer in zip(queries, answers, strict=True):
@@ -66,8 +77,8 @@ async def _rows(server: CodepromptServer, document: Document) -> list[tuple[str,
 class _Report:
     """The report so far."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, tree: Tree) -> None:
+        self.tree, self.root = tree, tree.root
         self.files = self.functions = self.unsure = 0
         self._parts: list[str] = []
 
@@ -88,7 +99,8 @@ class _Report:
     def text(self, state: str) -> str:
         """The whole report."""
         head = (
-            f"# {self.root.name}\n\nWritten by a model. {state} {self.files} files, "
-            f"{self.functions} functions, not sure about {self.unsure}.\n"
+            f"# {self.root.name}\n\nWritten by a model. {state} Files: {self.files}, functions: "
+            f"{self.functions}, not sure about: {self.unsure}. {self.tree.told()}".rstrip()
+            + "\n"
         )
         return head + "\n".join(self._parts) + "\n"

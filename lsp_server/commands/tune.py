@@ -16,7 +16,7 @@ from lsprotocol import types
 from codeprompt.errors import CodepromptError, TrainingError
 from lsp_server.documents import path_of
 from lsp_server.failures import refused
-from lsp_server.packs import project_name
+from lsp_server.packs import bare_name, project_name
 from lsp_server.progress import Report
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def _percent(event: Event) -> float | None:
 
 def _last(event: Event) -> str:
     if event.kind == "done":
-        pack = event.data.get("pack") or event.data.get("name") or "The pack"
+        name, version = event.data.get("name"), event.data.get("version")
+        pack = f"{bare_name(str(name))}@{version}" if name and version else "The pack"
         return f"{pack} is tuned and answers now."
     if event.kind == "cancelled":
         return "The tuning was cancelled."

@@ -66,8 +66,9 @@ class Warnings:
     def queries(self, document: Document, pack: Chosen) -> list[Query]:
         """A question for each function with a body that no comment asks to leave out."""
         lines = document.data.decode("utf-8", "replace").split("\n")
+        file = self.server.file_of(document)
         return [
-            Query("defect", function, pack)
+            Query("defect", function, pack, file=file)
             for function in document.functions
             if not function.body_is_trivial and not is_ignored(lines, function.start_line)
         ]
@@ -88,7 +89,7 @@ class Warnings:
             return None
         root = self.server.folders.root_of(document.path)
         pack = self.server.packs.choose("localize", settings.packs.localize, document.path, root)
-        return Query("localize", query.function, pack) if pack else None
+        return Query("localize", query.function, pack, file=query.file) if pack else None
 
     def _least(self, document: Document, query: Query, settings: Settings) -> float:
         """From which probability on: lower for a function that is warned about already."""

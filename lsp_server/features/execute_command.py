@@ -6,7 +6,7 @@ codeprompt.translate         {uri, function, target}         into a document of 
 codeprompt.explain           {uri, function}                 which lines a warning rests on
 codeprompt.tune              {uri?, shots?}                  a pack from this project
 codeprompt.summarizeWorkspace {folder?}                      a report of every function
-codeprompt.choosePack        {task, pack}                    until the server ends
+codeprompt.choosePack        {task, pack?, list?}            until the server ends
 codeprompt.showStatus                                        engine, packs, jobs, files left alone
 codeprompt.cancel            {job?}                          what runs, or one job
 """
@@ -79,25 +79,30 @@ def register(server: CodepromptServer) -> None:
 
 
 async def apply(server: CodepromptServer, edit: types.WorkspaceEdit, label: str) -> dict[str, Any]:
-    """Have the editor apply an edit. Raises where it cannot, or does not."""
+    """Have the editor apply an edit; whether it did: a person may discard what is previewed.
+
+    Raises where it cannot.
+    """
     if not server.editor.applies:
         raise refused("This editor applies no edits that a command makes")
     params = types.ApplyWorkspaceEditParams(edit=edit, label=label)
     found = await server.protocol.ask(types.WORKSPACE_APPLY_EDIT, params, seconds=0)
-    if not isinstance(found, dict) or not found.get("applied"):
-        reason = found.get("failureReason") if isinstance(found, dict) else None
-        raise refused(f"The editor did not apply the edit{f': {reason}' if reason else ''}")
-    return {"applied": True}
+    told = found if isinstance(found, dict) else {}
+    if told.get("failureReason"):
+        raise refused(f"The editor did not apply the edit: {told['failureReason']}")
+    return {"applied": bool(told.get("applied"))}
 
 
 async def _choose(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]:
-    """Pick a pack for a task; asks where none is named."""
+    """Pick a pack for a task; asks where none is named. list: only tell the names."""
     task, pack = given.get("task", "summarize"), given.get("pack")
     if task not in TASKS:
         raise refused(f"There is no task '{task}'; expected one of {', '.join(TASKS)}")
     await server.refresh_packs()
     root = server.folders.root_of(None)
     names = server.packs.names(task, root)
+    if given.get("list") is True:
+        return {"task": task, "packs": names}
     if pack is None:
         pack = await server.shown.choose(f"Which pack answers for {task}?", names)
         if pack is None:

@@ -26,6 +26,7 @@ def register(server: CodepromptServer) -> None:
         server.changed(params.text_document.uri)
 
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
+        server.skips.closed(params.text_document.uri)
         server.status.closed(params.text_document.uri)
         server.changed(params.text_document.uri)
 
