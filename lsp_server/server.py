@@ -139,6 +139,7 @@ class CodepromptServer(LanguageServer):
             task.cancel()
         await self.answers.close()
         await self.engine.close()
+        self.shown.close()
         writer.close()
         return code
 

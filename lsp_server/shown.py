@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEME = "codeprompt"
 MOST = 64
+REPORT = "-summary.md"
 TRUST, REFUSE = "Trust and use", "Leave it"
 
 
@@ -89,6 +91,15 @@ class Shown:
         if uri.startswith("file:") and self._folder is not None:
             return self._folder / uri.rpartition("/")[2]
         return None
+
+    def close(self) -> None:
+        """Remove the temporary files, but for reports: they took long, and may be wanted later."""
+        if self._folder is not None:
+            for path in self._folder.iterdir():
+                if not path.name.endswith(REPORT):
+                    path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._folder.rmdir()
 
     async def choose(self, question: str, options: list[str]) -> str | None:
         """The button that a person presses; None for none, or where nobody can be asked."""

@@ -89,6 +89,7 @@ def env_of(engine: World, root: Path) -> dict[str, str]:
         **nowhere,
         "PATH": os.pathsep.join((scripts, os.environ["PATH"])),
         "TERM": "dumb",
+        "TMPDIR": str(engine.home),
         "CODEPROMPT_SEEN": str(engine.home / "seen.json"),
         "CODEPROMPT_IGNORED": str(root / "made.py"),
         "CODEPROMPT_SECONDS": str(WAIT),

@@ -70,6 +70,11 @@ def test_a_whole_file_is_documented_and_taken_back_by_one_undo(seen: dict[str, A
     assert seen["whole_undone"] is True
 
 
+def test_a_whole_project_is_documented_by_the_same_command(seen: dict[str, Any]) -> None:
+    """With a prefix argument; here the file is all that git does not ignore."""
+    assert seen["project"] == seen["whole"]
+
+
 def test_translation_explanation_and_report_open_in_buffers(seen: dict[str, Any]) -> None:
     """Even where Eglot cannot be asked to show a document."""
     assert "rgb_to_yiq of colors.py, translated from python" in seen["translation"]

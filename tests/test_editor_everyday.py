@@ -17,8 +17,11 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.client import Home, connect, state
 from codeprompt.pack import store
 from lsp_server.commands.files import folder_files, read_document
+from lsp_server.docstrings import documentation_edit
+from lsp_server.documents import Document
 from lsp_server.packs import Packs, project_name
 from lsp_server.settings import Settings, read
+from lsp_server.shown import REPORT
 from lsp_server.trust import Trust
 from tests.edited import SOURCE, Editor, World, project, world
 from tests.editing import Local, at, opened, raw
@@ -179,7 +182,7 @@ def test_a_pack_that_nobody_could_be_asked_about_is_not_used_and_the_status_says
 
 
 def test_where_an_editor_shows_no_documents_their_place_is_told(tmp_path: Path) -> None:
-    """Not in the log alone, which is seldom open."""
+    """Not in the log alone; at the end the files go, but for reports."""
 
     async def check() -> None:
         local = await begun(tmp_path)
@@ -187,6 +190,11 @@ def test_where_an_editor_shows_no_documents_their_place_is_told(tmp_path: Path) 
         (told,) = local.sent.called("window/showMessage")
         path = Path(told["params"]["message"].removeprefix("See "))
         assert path.read_text(encoding="utf-8") == "# Report\n"
+        report = path.with_name(f"project{REPORT}")
+        await local.server.shown.show(report.name, "# Project\n")
+        local.server.shown.close()
+        assert list(path.parent.iterdir()) == [report]
+        shutil.rmtree(path.parent)
 
     asyncio.run(check())
 
@@ -197,12 +205,34 @@ def test_a_file_is_named_by_its_path_in_the_project(tmp_path: Path) -> None:
     async def check() -> None:
         local = await begun(tmp_path)
         for path, wanted in ((tmp_path / "a/b.py", "a/b.py"), (Path("/elsewhere/c.py"), "c.py")):
-            local.send("textDocument/didOpen", opened(path, TEXT, "python"))
-            document = local.server.documents.get(path.as_uri())
-            assert document is not None
-            assert local.server.file_of(document) == wanted
+            assert local.server.file_of(Document(path.as_uri(), TEXT)) == wanted
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("below", "wanted"),
+    [
+        ("    # why\n\n    x = 1\n", '    """Doc."""\n    # why\n\n    x = 1\n'),
+        ("\n    x = 1\n", '    """Doc."""\n\n    x = 1\n'),
+        ("    # type: () -> None\n    # why\n    x = 1\n",
+         '    # type: () -> None\n    """Doc."""\n    # why\n    x = 1\n'),
+        ("# old = 2\n    x = 1\n", '    """Doc."""\n# old = 2\n    x = 1\n'),
+        ("    x = 1\n", '    """Doc."""\n    x = 1\n'),
+    ],
+)  # fmt: skip
+def test_a_docstring_stands_right_below_the_head(below: str, wanted: str, newline: str) -> None:
+    """Before the comments that a body begins with, but for a type comment."""
+    for head in ("def f():\n", "class A:\n  def f(\n      self,  # me\n  ):  # end\n"):
+        text = (head + below).replace("\n", newline)
+        document = Document("file:///a.py", text, language_id="python")
+        (function,) = document.functions
+        made = documentation_edit(function, document.functions, "Doc.")
+        assert made is not None
+        data = text.encode()
+        edited = data[: made.start].decode() + made.text + data[made.end :].decode()
+        assert edited == (head + wanted).replace("\n", newline)
 
 
 # --- with the real engine

@@ -135,11 +135,12 @@
   (interactive)
   (codeprompt--run "document" (codeprompt--here)))
 
-(defun codeprompt-document-file ()
-  "Write the missing documentation of this file."
-  (interactive)
+(defun codeprompt-document-file (&optional project)
+  "Write the missing documentation of this file.
+With PROJECT, the prefix argument, that of all files of the project."
+  (interactive "P")
   (codeprompt--run
-   "documentFile" (list :uri (codeprompt--uri))
+   "documentFile" (if project (make-hash-table) (list :uri (codeprompt--uri)))
    (lambda (result)
      (message "[codeprompt] %s written, not sure about %s"
               (plist-get result :written) (plist-get result :unsure)))))

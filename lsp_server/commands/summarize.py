@@ -12,6 +12,7 @@ from lsp_server.answers import Answer, Query
 from lsp_server.commands.files import Tree, folder_files, read_document
 from lsp_server.documents import Document
 from lsp_server.engine import bounded
+from lsp_server.shown import REPORT
 
 if TYPE_CHECKING:
     from lsp_server.server import CodepromptServer
@@ -25,7 +26,7 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
     tree = await folder_files(server, given)
     root, paths = tree.root, tree.paths
     report = _Report(tree)
-    uri = server.shown.keep(f"{root.name}-summary.md", report.text("Working."))
+    uri = server.shown.keep(f"{root.name}{REPORT}", report.text("Working."))
     if server.editor.virtual:
         await server.shown.open(uri)
     renewed = time.monotonic()

@@ -1,6 +1,7 @@
 """One edit that gives a function its documentation, in bytes of the file.
 
-A docstring goes before the first statement of the body; a one-line body is broken first. A comment
+A docstring goes right below the head, before the comments that a body may begin with; a one-line
+body is broken first. A comment
 goes above the declaration, its decorators included. Where documentation is there already, its first
 paragraph is replaced and the rest (parameters, examples) stays as it is written.
 """
@@ -15,6 +16,9 @@ from lsp_server.docstrings.base import Habit, Style
 from lsp_server.docstrings.habits import choose
 
 BLANK = re.compile(rb"[ \t]*")
+ASIDE = re.compile(rb"[ \t]*(?:#(?!\s*type:).*)?\r?")
+"""A line that may stand between head and docstring and then stands below it; a type comment may not
+move (PEP 484)."""
 DECORATOR = re.compile(rb"[ \t]*(?:@[A-Za-z_]|#\[)")
 TAG = re.compile(
     r"^(?:[@\\](?!brief\b)[a-z]+|:[a-z]+[^:]*:|<(?!summary|/summary)\w+"
@@ -98,11 +102,25 @@ def _inside(
         indent = outer + unit
         start = body - len(data[:body]) + len(data[:body].rstrip(b" \t"))
         lead = newline + indent
+    elif (top := _below_head(data, function.start_byte, begin)) < begin:
+        indent = data[begin:body].decode()
+        lines = kind.lines(summary, function, _narrowed(habit, indent))
+        return Replacement(top, top, indent + _joined(lines, indent, newline) + newline, kind.name)
     else:
         indent, start, lead = data[begin:body].decode(), body, ""
     lines = kind.lines(summary, function, _narrowed(habit, indent))
     text = lead + _joined(lines, indent, newline) + newline + indent
     return Replacement(start, body, text, kind.name)
+
+
+def _below_head(data: bytes, start: int, begin: int) -> int:
+    """Where the line below a function's head begins: above the comments and blank lines, if any,
+    that stand before the first statement, whose line begins at `begin`."""
+    while (above := line_begin(data, _end_above(data, begin))) > start:
+        if not ASIDE.fullmatch(data, above, _end_above(data, begin)):
+            break
+        begin = above
+    return begin
 
 
 def _unit(data: bytes) -> str:

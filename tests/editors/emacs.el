@@ -89,6 +89,13 @@
     (undo-once)
     (saw 'whole_undone (if (equal (text) before) t :false))
 
+    (setq said nil)
+    (undo-boundary)
+    (codeprompt-document-file t)
+    (wait "the project" (cl-find "written" said :test #'string-search))
+    (saw 'project (text))
+    (undo-once)
+
     (wait "warnings" (with-current-buffer buffer (flymake-start) (flymake-diagnostics)))
     (saw 'warning (flymake-diagnostic-text (car (flymake-diagnostics))))
 

@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
     )  # fmt: skip
     heapq = folder / "project" / "heapq.py"
     told = json.loads(codeprompt("check", heapq, "--pack", pack, "--threshold", 0, "--json"))
-    highest = max(finding["probability"] for finding in told["findings"])
+    highest = max(finding["score"] for finding in told["results"])
     settings = {"codeprompt.diagnostics.threshold": math.floor(100 * highest - 0.5) / 100}
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
