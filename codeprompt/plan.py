@@ -38,10 +38,10 @@ class Plan:
     prior: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind == "generate" and self.backbone.family != "t5":
+        if self.kind == "generate" and self.backbone.family == "roberta":
             raise BackboneError(
                 f"'{self.backbone.name}' is an encoder and cannot write text",
-                expected="an encoder-decoder (CodeT5, CodeT5+ or builtin) for this task",
+                expected="a backbone that writes (builtin, CodeT5, CodeT5+, Qwen2.5-Coder)",
                 do="Choose another --backbone",
             )
         if self.backbone.family == "roberta" and self.verbalizer is not None:

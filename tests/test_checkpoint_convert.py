@@ -14,8 +14,10 @@ from safetensors import safe_open
 
 from codeprompt.backbones.checkpoint import load_tensors, t5_state
 from codeprompt.backbones.convert import convert
+from codeprompt.backbones.load import load_backbone
 from codeprompt.errors import BackboneError
 from tests.test_checkpoint import T5, t5_tensors, write_tokenizer
+from tests.tiny import tiny_llama, write_checkpoint
 
 
 @pytest.fixture
@@ -120,3 +122,14 @@ def test_what_cannot_be_converted(source: Path, tmp_path: Path) -> None:
     (source / "pytorch_model.bin").unlink()
     with pytest.raises(BackboneError, match="has no pickled weights to convert"):
         convert(str(source), tmp_path / "out")
+
+
+def test_a_decoder_only_checkpoint_is_converted(tmp_path: Path) -> None:
+    """A pickle of the Llama family with a tied head loads as the backbone it was."""
+    first = tiny_llama(tmp_path / "first")
+    folder = tmp_path / "pickled"
+    write_checkpoint(first, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(first.state_dict(), folder / "pytorch_model.bin")
+    out = convert(str(folder), tmp_path / "out")
+    assert load_backbone(str(out)).hash == first.hash

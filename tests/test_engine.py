@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from codeprompt.pack import Pack, save
 from codeprompt.pack import load as load_pack
 from codeprompt.registry import METHODS
 from codeprompt.types import Prediction
-from tests.tiny import tiny_roberta, tiny_t5
+from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, pack_of
 
 BEAM = Decoding(max_new_tokens=8, beams=3)
@@ -66,17 +66,30 @@ def roberta_packs(backbone: Backbone) -> list[Pack]:
     ]
 
 
+def llama_packs(backbone: Backbone) -> list[Pack]:
+    """The same on a decoder-only model; the next token says a label."""
+    return [
+        *(pack for pack in t5_packs(backbone) if pack.card.method != "prompt-full"),
+        pack_of("soft", backbone, "defect", called="soft-defect", prior=(-0.1, -2.3)),
+        pack_of("soft", backbone, "defect", called="soft-linear", head="linear", length=3),
+    ]
+
+
+MAKERS = {"t5": t5_packs, "roberta": roberta_packs, "llama": llama_packs}
+TINY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
+
+
 def assert_same(found: Prediction, alone: Prediction, precision: float = 1e-5) -> None:
     assert found.text == alone.text
     assert found.score == pytest.approx(alone.score, abs=precision)
     assert found.probabilities == pytest.approx(alone.probabilities, abs=precision)
 
 
-@pytest.mark.parametrize("make", [t5_packs, roberta_packs])
-def test_a_mixed_batch_answers_as_each_alone(make: Callable[[Backbone], list[Pack]]) -> None:
+@pytest.mark.parametrize("family", MAKERS)
+def test_a_mixed_batch_answers_as_each_alone(family: str) -> None:
     """Tasks, methods, prompt lengths, heads and decodings in one batch change no answer."""
-    backbone: Backbone = tiny_t5() if make is t5_packs else tiny_roberta()
-    packs = make(backbone)
+    backbone: Backbone = TINY[family]()
+    packs = MAKERS[family](backbone)
     with Engine(backbone, precision="float32") as engine:
         names = [engine.load(pack) for pack in packs]
         requests = [Request(name, fields) for fields in FIELDS for name in names]
@@ -132,8 +145,8 @@ def test_a_pack_answers_alike_before_and_after_the_disk(
     name: str, family: str, tmp_path: Path
 ) -> None:
     """Every method: saved, loaded, loaded by path; the answers are identical."""
-    backbone: Backbone = tiny_t5() if family == "t5" else tiny_roberta()
-    task = "summarize" if family == "t5" else "defect"
+    backbone: Backbone = TINY[family]()
+    task = "defect" if family == "roberta" else "summarize"
     pack = pack_of(name, backbone, task)
     save(pack, tmp_path / "pack")
     with Engine(backbone, precision="float32") as engine:
@@ -149,8 +162,8 @@ def test_a_pack_answers_alike_before_and_after_the_disk(
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_a_pack_of_another_backbone_is_refused(name: str, family: str) -> None:
     """Every method: other weights of the same shape, and the other family."""
-    backbone: Backbone = tiny_t5() if family == "t5" else tiny_roberta()
-    other: Backbone = tiny_t5(seed=1) if family == "t5" else tiny_roberta(seed=1)
+    backbone: Backbone = TINY[family]()
+    other: Backbone = TINY[family](seed=1)
     foreign: Backbone = tiny_roberta() if family == "t5" else tiny_t5()
     pack = pack_of(name, backbone, "defect")
     with pytest.raises(PackError, match="the very weights it was tuned on"):

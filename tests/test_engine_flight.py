@@ -11,14 +11,16 @@ import torch
 from codeprompt.backbones.base import Source
 from codeprompt.backbones.decoding import Decoding, Hypothesis
 from codeprompt.backbones.generation import generate
+from codeprompt.backbones.llama import Llama
 from codeprompt.backbones.search import Ask, Tokens
-from codeprompt.backbones.serving import ServingT5, prepare
+from codeprompt.backbones.serving import ServingLlama, ServingT5, prepare
 from codeprompt.backbones.serving.kernels import DTYPES
 from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
 from codeprompt.engine.flight import Flight, at_steps
 from codeprompt.inject import Injection, collate
 from tests import generating
+from tests import test_llama as llama
 from tests import test_t5 as t5
 from tests.test_serving import every_prompt
 
@@ -42,10 +44,18 @@ def wandering() -> T5:
     return ours
 
 
+def wandering_llama() -> Llama:
+    """The same of a decoder-only model."""
+    theirs, ours = llama.pair(model_type="qwen2")
+    theirs, ours = theirs.double(), ours.double()
+    llama.restless(theirs, ours)
+    return ours
+
+
 class Passenger:
     """A row with a prompt and settings of its own."""
 
-    def __init__(self, number: int, backbone: T5, prompt: Injection, decoding: Decoding) -> None:
+    def __init__(self, number: int, backbone: Any, prompt: Injection, decoding: Decoding) -> None:
         self.prompt, self.decoding, self.number = prompt, decoding, number
         self.steps = at_steps(prompt)
         generator = torch.Generator().manual_seed(number)
@@ -76,7 +86,7 @@ def alone(model: Any, row: Passenger) -> list[Hypothesis]:
 
 
 def fly(
-    model: ServingT5, rows: list[Passenger], random_: random.Random
+    model: ServingT5 | ServingLlama, rows: list[Passenger], random_: random.Random
 ) -> tuple[dict[int, list[Hypothesis]], int]:
     """Every row's answers, and the most rows that were in the air at once."""
     waiting, found, most = list(rows), dict[int, list[Hypothesis]](), 0
@@ -125,11 +135,21 @@ def test_rows_that_join_at_any_step_answer_as_alone(
     model = prepare(backbone, "float32", trace=traced)
     if traced:
         model.traces = Traces(patience=2, background=False)
-    prompts = [backbone.lower(p) for p in every_prompt(backbone)]
-    prompts = [
-        Injection.from_tensors({n: t.double() for n, t in p.tensors().items()}, p.conventions())
-        for p in prompts
-    ]
+    check_alike(backbone, model, every_prompt(backbone), decodings)
+
+
+@pytest.mark.parametrize("decodings", [PATHS, BEAMS, DRAWS], ids=["one", "beams", "draws"])
+def test_rows_of_a_decoder_only_model_join_at_any_step(decodings: list[Decoding]) -> None:
+    """The same where a row's source and answer stand in one cache."""
+    backbone = wandering_llama()
+    check_alike(backbone, prepare(backbone, "float32"), llama.prompts(backbone), decodings)
+
+
+def check_alike(
+    backbone: Any, model: Any, given: list[Injection], decodings: list[Decoding]
+) -> None:
+    """Forty rows of these prompts, in the air together and each alone on the backbone."""
+    prompts = [backbone.lower(p.to(torch.float64)) for p in given]
     random_ = random.Random(5)
     rows = [
         Passenger(n, backbone, prompts[n % len(prompts)], random_.choice(decodings))

@@ -19,11 +19,11 @@ from codeprompt.plan import Plan
 from codeprompt.registry import METHODS
 from codeprompt.template import parse, resolve
 from codeprompt.verbalizers import Verbalizer
-from tests.tiny import tiny_roberta, tiny_t5
+from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
 
-FAMILY = {"t5": tiny_t5, "roberta": tiny_roberta}
+FAMILY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
 WORDS = {"clean": ("clean", "good"), "defective": ("bad",)}
-HARD = {"t5": "Is {code} wrong?", "roberta": "The code {code} is {mask}."}
+HARD = {"t5": "Is {code} wrong?", "roberta": "The code {code} is {mask}.", "llama": "{code}\nBad?"}
 CASES = [(name, family) for name in METHODS.names() for family in METHODS.get(name).families]
 FIELDS = [{"code": "def f(x): return x"}, {"code": "int g(void) { return 0; }"}]
 

@@ -32,7 +32,7 @@ from codeprompt.training import guard, seed
 from codeprompt.training.setup import Setup, prepare
 from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
 from codeprompt.types import Example
-from tests.tiny import tiny_roberta, tiny_t5, write_checkpoint
+from tests.tiny import tiny_llama, tiny_roberta, tiny_t5, write_checkpoint
 from tests.tuned import FIELDS, module_of
 
 QUICK: dict[str, Any] = {
@@ -71,10 +71,11 @@ def defects(start: int, count: int, labels: tuple[int, ...] = (0, 1)) -> list[di
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Backbones of both families and a data set for each kind of task."""
+    """Backbones of all families and a data set for each kind of task."""
     root = tmp_path_factory.mktemp("place")
     tiny_t5(root / "t5")
     tiny_roberta(root / "roberta")
+    tiny_llama(root / "llama")
     jsonl(root / "sum" / "train.jsonl", summaries(0, 20))
     jsonl(root / "sum" / "valid.jsonl", summaries(50, 8))
     jsonl(root / "defect" / "train.jsonl", defects(0, 20))
@@ -91,6 +92,8 @@ def ask(place: Path, tmp_path: Path) -> Ask:
 
     def make(task: str = "summarize", *, on: str = "t5", **given: Any) -> TuneRequest:
         overrides = {**QUICK, **given.pop("overrides", {})}
+        if on == "llama":  # its templates have more words
+            overrides["source_length"] = 96
         if task == "summarize":
             overrides.setdefault("target_length", 6)
         elif "language" not in given:
@@ -113,9 +116,13 @@ def setup_of(request: TuneRequest) -> Setup:
 
 @pytest.mark.parametrize(
     ("task", "on", "method"),
-    [("summarize", "t5", name) for name in METHODS.names()]
-    + [("defect", "roberta", name) for name in METHODS.names()]
-    + [("defect", "t5", "soft")],
+    [
+        (task, family, name)
+        for task, family in (("summarize", "t5"), ("defect", "roberta"), ("summarize", "llama"))
+        for name in METHODS.names()
+        if family in METHODS.get(name).families
+    ]
+    + [("defect", "t5", "soft"), ("defect", "llama", "soft")],
 )
 def test_a_tuned_pack_answers_in_the_engine(ask: Ask, task: str, on: str, method: str) -> None:
     """Every method on every family, from data to answers; nothing is left beside the pack."""

@@ -1,6 +1,6 @@
 """Tiny random backbones with real byte-level tokenizers, for every test that needs a whole one.
 
-`tiny_t5()` and `tiny_roberta()` give frozen backbones, the same for the same seed;
+`tiny_t5()`, `tiny_roberta()` and `tiny_llama()` give frozen backbones, the same for the same seed;
 `write_checkpoint` lays one down as a Hugging Face folder.
 """
 
@@ -17,6 +17,7 @@ import torch
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import canonical_state, hash_tensors, identity
+from codeprompt.backbones.llama import Llama, LlamaConfig
 from codeprompt.backbones.load import equip, load_backbone
 from codeprompt.backbones.roberta import Roberta, RobertaConfig
 from codeprompt.backbones.t5 import T5, T5Config
@@ -32,6 +33,7 @@ CORPUS = (
     "translate Java to C#: if (string == null) throw new Exception();\n",
     "this code is good , that code is bad ; yes or no\n",
 )
+LLAMA_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 T5_SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
 ROBERTA_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 UNIXCODER = ("<encoder-only>", "<decoder-only>", "<encoder-decoder>", "<mask0>")
@@ -97,6 +99,29 @@ def tiny_roberta(
     return _finish(backbone, config, files, folder, seed)  # type: ignore[return-value]
 
 
+def tiny_llama(
+    folder: Path | None = None, *, seed: int = 0, model_type: str = "qwen2", **shape: Any
+) -> Llama:
+    """A Qwen2.5-Coder-shaped backbone with a tied head, or a Llama-shaped one."""
+    files = tokenizer_files("llama")
+    config = {
+        "model_type": model_type,
+        "vocab_size": len(json.loads(files["tokenizer.json"])["model"]["vocab"]),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+        "eos_token_id": 2,
+        "bos_token_id": 0,
+        **shape,
+    }
+    return _finish(Llama(LlamaConfig.from_json(config)), config, files, folder, seed)  # type: ignore[return-value]
+
+
 def write_checkpoint(backbone: Backbone, folder: Path, **config: Any) -> Path:
     """Write a tiny backbone as Hugging Face does; `config` overrides keys of `config.json`."""
     from safetensors.torch import save_file
@@ -105,7 +130,8 @@ def write_checkpoint(backbone: Backbone, folder: Path, **config: Any) -> Path:
     written = {**backbone.tiny_config, **config}  # type: ignore[dict-item]
     (folder / "config.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
     tensors = {name: t.detach().contiguous() for name, t in backbone.state_dict().items()}
-    tied = {"lm_head.weight": "shared.weight"} | {
+    embedding = "shared.weight" if backbone.family == "t5" else "model.embed_tokens.weight"
+    tied = {"lm_head.weight": embedding} | {
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",
     }
@@ -123,6 +149,8 @@ def tokenizer_files(kind: str) -> dict[str, str]:
     """vocab.json, merges.txt and the special tokens of a byte-level BPE trained on `CORPUS`."""
     from tokenizers import ByteLevelBPETokenizer
 
+    if kind == "llama":
+        return _llama_files()
     front: Sequence[str] = T5_SPECIALS if kind == "t5" else ROBERTA_SPECIALS
     if kind == "unixcoder":
         front = (*ROBERTA_SPECIALS, *UNIXCODER)
@@ -158,6 +186,30 @@ def tokenizer_files(kind: str) -> dict[str, str]:
         "vocab.json": json.dumps(vocab, ensure_ascii=False),
         "merges.txt": merges,
         "special_tokens_map.json": json.dumps(named),
+    }
+
+
+def _llama_files() -> dict[str, str]:
+    """A `tokenizer.json` alone, byte-level BPE that splits digits, as SmolLM has it."""
+    from tokenizers import Tokenizer as Engine
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    engine = Engine(models.BPE())
+    cuts = [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    engine.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+    engine.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        min_frequency=2,
+        special_tokens=list(LLAMA_SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    engine.train_from_iterator(CORPUS, trainer)
+    named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    return {
+        "tokenizer.json": engine.to_str(),
+        "tokenizer_config.json": json.dumps({"tokenizer_class": "GPT2Tokenizer", **named}),
     }
 
 

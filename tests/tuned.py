@@ -24,9 +24,16 @@ torch.set_num_threads(1)  # tiny tensors: a second thread only waits for the fir
 WORDS = {"clean": ("clean", "good"), "defective": ("bad", "returns the list")}
 """One token, one token, and several: `returns the list` has four on the tiny tokenizers."""
 HARD = {
-    "summarize": {"t5": "Summarize {language}: {code}"},
-    "translate": {"t5": "Translate {language} to {target_language}: {code}"},
-    "defect": {"t5": "Is {code} wrong?", "roberta": "The code {code} is {mask}."},
+    "summarize": {"t5": "Summarize {language}: {code}", "llama": "{code}\nThis\n"},
+    "translate": {
+        "t5": "Translate {language} to {target_language}: {code}",
+        "llama": "{code}\n{target_language}:\n",
+    },
+    "defect": {
+        "t5": "Is {code} wrong?",
+        "roberta": "The code {code} is {mask}.",
+        "llama": "{code}\nBad?",
+    },
 }
 FIELDS = [
     {"code": "def f(x): return x", "language": "python", "target_language": "java"},

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUPPORTED = {
+    "llama": "Llama family: Llama 3, SmolLM, DeepSeek-Coder 1.3B",
+    "qwen2": "Llama family: Qwen2.5-Coder",
     "roberta": "RoBERTa family: CodeBERT, GraphCodeBERT, UniXcoder, builtin-encoder",
     "t5": "T5 family: CodeT5, CodeT5+ (220m, 770m), builtin",
 }
+DECODERS = ("llama", "qwen2")
+"""Those of them that are decoder-only."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SIDE_FILES = (
     "config.json",
@@ -29,6 +33,19 @@ SIDE_FILES = (
 """What is read beside the weights."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 OTHERS = ("*.h5", "*.msgpack", "*.onnx", "*.gguf")
+_DECODER: dict[str, Any] = {
+    "vocab_size": None,
+    "hidden_size": None,
+    "intermediate_size": None,
+    "num_hidden_layers": None,
+    "num_attention_heads": None,
+    "num_key_value_heads": 0,
+    "head_dim": 0,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
 SWITCHES: dict[str, dict[str, Any]] = {
     "t5": {
         "vocab_size": None,
@@ -58,6 +75,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "type_vocab_size": 2,
         "pad_token_id": 1,
     },
+    "llama": {**_DECODER, "attention_bias": False, "mlp_bias": False},
+    "qwen2": {**_DECODER, "use_sliding_window": False},
 }
 """The keys of config.json that change a result, with Hugging Face's default for an absent one."""
 

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeprompt.backbones._folder import SWITCHES, load_tensors, read_config
+from codeprompt.backbones._folder import DECODERS, SWITCHES, load_tensors, read_config
+from codeprompt.backbones._rope import rope_settings
 from codeprompt.backbones._state import canonical_state
 from codeprompt.backbones.tokenizer import Tokenizer
 from codeprompt.errors import CodepromptError
@@ -72,6 +73,8 @@ def identity(config: Mapping[str, Any], tensors: str, tokenizer: str) -> str:
     }
     if kind == "t5" and switches["num_decoder_layers"] is None:
         switches["num_decoder_layers"] = switches["num_layers"]
+    if kind in DECODERS:  # two spellings of one thing
+        switches["rope"] = rope_settings(config)
     parts = [VERSION, kind, switches, tensors, tokenizer]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

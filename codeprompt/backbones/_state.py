@@ -2,10 +2,11 @@
 
 Checkpoints of one architecture differ in what they write down: tied tensors once, twice or under
 another name, the `roberta.` prefix or none, `LayerNorm.gamma` for `LayerNorm.weight`, buffers, and
-heads of some task. The canonical names are those of Hugging Face's `T5ForConditionalGeneration` and
-`RobertaForMaskedLM`, each tensor once:
+heads of some task. The canonical names are those of Hugging Face's `T5ForConditionalGeneration`,
+`RobertaForMaskedLM` and `LlamaForCausalLM`, each tensor once:
 
 - T5: `shared.weight`; `lm_head.weight` only where it differs from it;
+- Llama: `model.*`; `lm_head.weight` only where the head is not tied;
 - RoBERTa: `roberta.*`; `lm_head.{dense,layer_norm}.*` and `lm_head.bias` only where the checkpoint
   has a mask head, `lm_head.decoder.weight` only where it differs from the word embedding.
 """
@@ -16,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from codeprompt.backbones._llama_config import LlamaConfig
 from codeprompt.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -30,13 +32,15 @@ T5_DROPPED = re.compile(
 ROBERTA_DROPPED = re.compile(
     r"(roberta\.)?(pooler\..*|embeddings\.(position_ids|token_type_ids))|(classifier|qa_outputs)\..*"
 )
+LLAMA_DROPPED = re.compile(r".*rotary_emb\.inv_freq|(score|classifier|qa_outputs)\..*")
 WORDS = "roberta.embeddings.word_embeddings.weight"
 _LISTED = 5
 
 
 def canonical_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """`t5_state` or `roberta_state`, as the configuration's `model_type` says."""
-    return {"t5": t5_state, "roberta": roberta_state}[config["model_type"]](tensors, config)
+    """What the family of the configuration's `model_type` makes of a checkpoint's tensors."""
+    kinds = {"t5": t5_state, "roberta": roberta_state, "llama": llama_state, "qwen2": llama_state}
+    return kinds[config["model_type"]](tensors, config)
 
 
 def t5_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -71,6 +75,26 @@ def roberta_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> d
     shapes = roberta_shapes(config)
     head = mask_head_shapes(config) if has_mask_head(state) else {}
     _check(state, {**shapes, **head}, optional={"lm_head.decoder.weight": shapes[WORDS]})
+    return state
+
+
+def llama_state(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Canonical tensors of a Llama or Qwen2 checkpoint.
+
+    A tied head is the embedding, whatever else the file holds under its name, as in Hugging Face.
+    Raises `BackboneError` naming each leaf that is wrong.
+    """
+    state: dict[str, Tensor] = {}
+    for name, tensor in _plain(tensors).items():
+        if LLAMA_DROPPED.fullmatch(name):
+            continue
+        bare = name.startswith(("embed_tokens.", "layers.", "norm."))
+        state[f"model.{name}" if bare else name] = tensor
+    if config.get("tie_word_embeddings"):
+        if "model.embed_tokens.weight" not in state and "lm_head.weight" in state:
+            state["model.embed_tokens.weight"] = state["lm_head.weight"]
+        state.pop("lm_head.weight", None)
+    _check(state, llama_shapes(config), optional={})
     return state
 
 
@@ -137,6 +161,35 @@ def roberta_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
             out[f"{root}.{name}.weight"] = shape
             out[f"{root}.{name}.bias"] = shape[:1]
     out.update({f"{norm}.{leaf}": (d,) for norm in norms for leaf in ("weight", "bias")})
+    return out
+
+
+def llama_shapes(config: Mapping[str, Any]) -> dict[str, Shape]:
+    """Name to shape of every tensor that a Llama or Qwen2 configuration asks for."""
+    c = LlamaConfig.from_json(config)
+    d, own = c.hidden_size, c.num_attention_heads * c.head_dim
+    shared = c.num_key_value_heads * c.head_dim
+    out: dict[str, Shape] = {"model.embed_tokens.weight": (c.vocab_size, d)}
+    if not c.tied:
+        out["lm_head.weight"] = (c.vocab_size, d)
+    maps = {
+        "self_attn.q_proj": (own, d),
+        "self_attn.k_proj": (shared, d),
+        "self_attn.v_proj": (shared, d),
+        "self_attn.o_proj": (d, own),
+        "mlp.gate_proj": (c.intermediate_size, d),
+        "mlp.up_proj": (c.intermediate_size, d),
+        "mlp.down_proj": (d, c.intermediate_size),
+    }
+    for layer in range(c.num_hidden_layers):
+        root = f"model.layers.{layer}"
+        for name, shape in maps.items():
+            out[f"{root}.{name}.weight"] = shape
+            if name.rpartition(".")[2] in c.biased:
+                out[f"{root}.{name}.bias"] = shape[:1]
+        out[f"{root}.input_layernorm.weight"] = (d,)
+        out[f"{root}.post_attention_layernorm.weight"] = (d,)
+    out["model.norm.weight"] = (d,)
     return out
 
 

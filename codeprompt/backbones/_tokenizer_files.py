@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from codeprompt.backbones._folder import DECODERS
 from codeprompt.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 BYTE_LEVEL = {"Roberta", "CodeT5", "GPT2", "Bart", "Longformer", ""}
 """`tokenizer_class` without `Tokenizer[Fast]`: read from `vocab.json` and `merges.txt`."""
+QWEN_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2's tokenizer cuts a text before its merges."""
 ROLES = ("pad", "bos", "eos", "unk", "mask", "cls", "sep")
 ROBERTA_TOKENS = {
     "pad": "<pad>",
@@ -38,8 +44,11 @@ def read_tokenizer(folder: Path) -> tuple[Engine, dict[str, str], str]:
     special = _read_json(folder / "special_tokens_map.json", {})
     whole, parts = folder / "tokenizer.json", (folder / "vocab.json", folder / "merges.txt")
     kind = re.sub(r"Tokenizer(Fast)?$", "", str(config.get("tokenizer_class") or ""))
-    if all(p.is_file() for p in parts) and (kind in BYTE_LEVEL or not whole.is_file()):
-        return _from_parts(folder, config, special)
+    model = _read_json(folder / "config.json", {})
+    decoder_only = isinstance(model, dict) and model.get("model_type") in DECODERS
+    by_parts = kind in BYTE_LEVEL and not decoder_only  # theirs split digits as only `whole` says
+    if all(p.is_file() for p in parts) and (by_parts or not whole.is_file()):
+        return _from_parts(folder, config, special, qwen=model.get("model_type") == "qwen2")
     if whole.is_file():
         return _from_whole(whole, config, special)
     raise BackboneError(
@@ -49,9 +58,9 @@ def read_tokenizer(folder: Path) -> tuple[Engine, dict[str, str], str]:
 
 
 def _from_parts(
-    folder: Path, config: dict[str, Any], special: dict[str, Any]
+    folder: Path, config: dict[str, Any], special: dict[str, Any], *, qwen: bool = False
 ) -> tuple[Engine, dict[str, str], str]:
-    """Byte-level BPE from `vocab.json` and `merges.txt`."""
+    """Byte-level BPE from `vocab.json` and `merges.txt`; Qwen2 cuts texts by a rule of its own."""
     from tokenizers import Tokenizer as Engine
     from tokenizers import decoders, models, pre_tokenizers, processors
 
@@ -66,6 +75,8 @@ def _from_parts(
     space = bool(config.get("add_prefix_space", False))
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
     engine.decoder = decoders.ByteLevel()
+    if qwen:
+        return _qwen(engine, folder, config, special, [vocab, merges, space])
     tokens = {**ROBERTA_TOKENS, **_roles(config, special)}
     added = _add_tokens(engine, folder, config, special, tokens)
     sep, cls = (cast(int, engine.token_to_id(tokens[role])) for role in ("sep", "cls"))
@@ -77,6 +88,30 @@ def _from_parts(
     )
     ordered = sorted(vocab.items(), key=lambda pair: pair[1])
     return engine, tokens, _hash([ordered, merges, added, space, sorted(tokens.items())])
+
+
+def _qwen(
+    engine: Engine,
+    folder: Path,
+    config: dict[str, Any],
+    special: dict[str, Any],
+    content: list[Any],
+) -> tuple[Engine, dict[str, str], str]:
+    """Qwen2's rule for cutting texts, and nothing around them."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    end = "<|endoftext|>"
+    tokens = {"pad": end, "eos": end, "unk": end, **_roles(config, special)}
+    engine.normalizer = normalizers.NFC()
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=content[2], use_regex=False),
+        ]
+    )
+    added = _add_tokens(engine, folder, config, special, tokens)
+    ordered = sorted(content[0].items(), key=lambda pair: pair[1])
+    return engine, tokens, _hash([ordered, *content[1:], added, sorted(tokens.items()), "qwen2"])
 
 
 def _from_whole(
@@ -97,14 +132,27 @@ def _from_whole(
     by_id = {
         role: text
         for role in ("pad", "bos", "eos")
-        if isinstance(id := model.get(f"{role}_token_id"), int)
+        if isinstance(id := _first_of(model.get(f"{role}_token_id")), int)
         and (text := engine.id_to_token(id)) is not None
     }
     tokens = {**usual, **by_id, **_roles(config, special)}
+    if model.get("model_type") in DECODERS:
+        _check_byte_level(engine, path)
+        tokens.setdefault("pad", tokens.get("eos", ""))  # many never needed one
     content = _read_json(path)
     for key in ("version", "truncation", "padding"):
         content.pop(key, None)
     return engine, tokens, _hash([content, sorted(tokens.items())])
+
+
+def _check_byte_level(engine: Engine, path: Path) -> None:
+    """Raise `BackboneError` where pieces of a text cannot be tokenised by themselves."""
+    if "ByteLevel" not in str(engine.pre_tokenizer):
+        raise BackboneError(
+            f"{path} is no byte-level tokenizer (SentencePiece puts a space before every piece)",
+            expected="byte-level BPE, as Llama 3, Qwen2.5-Coder, SmolLM and DeepSeek-Coder have",
+            do="Choose another checkpoint",
+        )
 
 
 def _add_tokens(
@@ -164,6 +212,11 @@ def _add_tokens(
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _first_of(ids: Any) -> Any:
+    """Llama 3 has several end tokens; the first one ends a text."""
+    return ids[0] if isinstance(ids, list) and ids else ids
 
 
 def _roles(config: dict[str, Any], special: dict[str, Any]) -> dict[str, str]:

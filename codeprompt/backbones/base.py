@@ -18,7 +18,7 @@ from codeprompt.inject import Columns, Injection, Site, Stack
 if TYPE_CHECKING:
     from codeprompt.backbones.tokenizer import Tokenizer
 
-Family = Literal["t5", "roberta"]
+Family = Literal["t5", "roberta", "llama"]
 
 
 @dataclass(frozen=True)

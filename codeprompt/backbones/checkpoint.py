@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from codeprompt.backbones._folder import (
+    DECODERS,
     INDEX,
     SIDE_FILES,
     SINGLE,
@@ -18,12 +19,14 @@ from codeprompt.backbones._identity import hash_folder, hash_tensors, identity
 from codeprompt.backbones._state import (
     canonical_state,
     has_mask_head,
+    llama_state,
     roberta_state,
     t5_state,
 )
 from codeprompt.errors import BackboneError
 
 __all__ = [
+    "DECODERS",
     "SUPPORTED",
     "builtins",
     "canonical_state",
@@ -31,6 +34,7 @@ __all__ = [
     "hash_folder",
     "hash_tensors",
     "identity",
+    "llama_state",
     "load_tensors",
     "newest_builtin",
     "read_config",

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import (
+    DECODERS,
     canonical_state,
     has_mask_head,
     hash_folder,
@@ -23,6 +24,7 @@ from codeprompt.backbones.checkpoint import (
     read_config,
     resolve,
 )
+from codeprompt.backbones.llama import Llama, LlamaConfig
 from codeprompt.backbones.roberta import Roberta, RobertaConfig
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, T5Config
 from codeprompt.backbones.tokenizer import Tokenizer
@@ -90,7 +92,8 @@ def fill(
 
 def equip(backbone: Backbone, folder: Path, *, name: str) -> None:
     """Give a filled pass its name and its folder's tokenizer, and freeze it."""
-    tokenizer = Tokenizer.load(folder)
+    # What follows a source is written by a decoder-only model itself: no end token before it.
+    tokenizer = Tokenizer.load(folder, suffix=() if isinstance(backbone, Llama) else None)
     if UNIXCODER in tokenizer.vocab:  # UniXcoder wants its mode named before the source
         tokenizer = Tokenizer.load(folder, prefix=("<s>", UNIXCODER, "</s>"))
     rows = backbone.embedding.num_embeddings
@@ -101,6 +104,8 @@ def equip(backbone: Backbone, folder: Path, *, name: str) -> None:
             do="Fetch the checkpoint again with its tokenizer files",
         )
     backbone.name, backbone.tokenizer = name, tokenizer
+    if isinstance(backbone, Llama):
+        backbone.start_id = tokenizer.stand_in
     backbone.freeze()
 
 
@@ -136,16 +141,27 @@ def _maker(config: Mapping[str, Any]) -> Callable[[Mapping[str, Tensor]], Backbo
     """What builds the empty pass, once the canonical tensors tell which head it has."""
     if config["model_type"] == "t5":
         return _t5(T5Config.from_json(config))
+    if config["model_type"] in DECODERS:
+        return _llama(LlamaConfig.from_json(config))
     return _roberta(RobertaConfig.from_json(config))
 
 
-def _t5(config: T5Config) -> Callable[[Mapping[str, Tensor]], Backbone]:
-    if config.activation not in ACTIVATIONS:
+def _llama(config: LlamaConfig) -> Callable[[Mapping[str, Tensor]], Backbone]:
+    _check_activation(config.hidden_act)
+    return lambda state: Llama(config)
+
+
+def _check_activation(name: str) -> None:
+    if name not in ACTIVATIONS:
         raise BackboneError(
-            f"The checkpoint's activation is '{config.activation}'",
+            f"The checkpoint's activation is '{name}'",
             expected="one of: " + ", ".join(sorted(ACTIVATIONS)),
             do="Choose another checkpoint",
         )
+
+
+def _t5(config: T5Config) -> Callable[[Mapping[str, Tensor]], Backbone]:
+    _check_activation(config.activation)
 
     def make(state: Mapping[str, Tensor]) -> Backbone:
         backbone = T5(config)

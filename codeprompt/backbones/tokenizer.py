@@ -133,6 +133,12 @@ class Tokenizer:
             raise BackboneError("The tokenizer has no mask token")
         return [self.mask_id] * count
 
+    @property
+    def stand_in(self) -> int:
+        """A special token that is never the end token: what histories begin with."""
+        found = [self.bos_id, self.pad_id, *sorted(self.special_ids), 0]
+        return next(i for i in found if i is not None and i != self.eos_id)
+
     @functools.cached_property
     def special_ids(self) -> frozenset[int]:
         """Ids that never stand for text."""

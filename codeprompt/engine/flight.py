@@ -7,7 +7,7 @@ length, settings, how far they are) changes nothing for each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from codeprompt.backbones.decoding import Decoding, Hypothesis
 from codeprompt.backbones.generation import make_search, width
 from codeprompt.backbones.paths import Paths
 from codeprompt.backbones.search import Ask, Tokens
-from codeprompt.backbones.serving import ServingT5
-from codeprompt.backbones.serving.state import State
+from codeprompt.backbones.serving import ServingLlama, ServingT5
 from codeprompt.inject import NOTHING, Injected, Injection, collate
 
 Seat = TypeVar("Seat")
@@ -40,7 +39,7 @@ def at_steps(injection: Injection) -> Injection:
         deltas={
             name: delta
             for name, delta in injection.deltas.items()
-            if name.startswith("decoder.") and not name.endswith(ONCE)
+            if not name.startswith("encoder.") and not name.endswith(ONCE)
         },
     )
 
@@ -69,10 +68,10 @@ class Palette:
 class Flight(Generic[Seat]):
     """Rows in the air, each on the seat of whoever asked; finished rows leave by `leave`."""
 
-    def __init__(self, model: ServingT5, decoding: Decoding, tokens: Tokens) -> None:
+    def __init__(self, model: ServingT5 | ServingLlama, decoding: Decoding, tokens: Tokens) -> None:
         self.model = model
         self.search = make_search(decoding, tokens, model.device)
-        self.state = State(model, self.search.beams, ROWS)
+        self.state = model.state(self.search.beams, ROWS)
         self.seats: list[Seat] = []
         self.prompts: list[Injection] = []
         self.palette = Palette()
@@ -91,8 +90,7 @@ class Flight(Generic[Seat]):
         hidden, source, injected: of these rows. prompts: of each, as `at_steps` gave it.
         """
         longest = max(ask.decoding.max_new_tokens for ask in asks)
-        memory = self.model.remember(hidden, source, injected, self.state.place)
-        self.state.join(memory, injected, longest)
+        self.state.board(hidden, source, injected, longest)
         self.search.add(asks)
         self.seats += seats
         self.prompts += prompts
@@ -100,7 +98,8 @@ class Flight(Generic[Seat]):
 
     def step(self) -> list[int]:
         """One token for every row; the rows that are done."""
-        logits = self.model.step(self.search.tokens, self.state)
+        model: Any = self.model  # and the state is its own
+        logits = model.step(self.search.tokens, self.state)
         self.search.advance(logits, self.state)
         return [row for row, closed in enumerate(self.search.closed) if closed]
 

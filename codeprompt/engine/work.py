@@ -123,7 +123,6 @@ class Work:
         known = [loaded.prompt for loaded in prompts]
         began = time.perf_counter()
         encoded = encode(model, known, index, [job.rendered for job in jobs])
-        self._paced(encoded, time.perf_counter() - began)
         out: list[Done] = []
         for place, prompt in enumerate(known):
             mine = [row for row, own in enumerate(index) if own == place]
@@ -137,6 +136,7 @@ class Work:
                 flights.setdefault(key, []).append(row)
         for key, rows in flights.items():
             self._board(key, model, [jobs[row] for row in rows], encoded.select(rows))
+        self._paced(encoded, time.perf_counter() - began)
         yield from out
 
     def _paced(self, encoded: Encoded, seconds: float) -> None:

@@ -37,6 +37,7 @@ from codeprompt.inject.rows import (
     collate,
     low_rank,
 )
+from codeprompt.inject.without import without
 
 __all__ = [
     "NOTHING",
@@ -55,4 +56,5 @@ __all__ = [
     "collate",
     "join",
     "low_rank",
+    "without",
 ]

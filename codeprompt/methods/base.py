@@ -80,7 +80,7 @@ class Method(Generic[S]):
     frozen: ClassVar[bool] = True
     mixable: ClassVar[bool] = True
     trains: ClassVar[bool] = True
-    families: ClassVar[tuple[Family, ...]] = ("t5", "roberta")
+    families: ClassVar[tuple[Family, ...]] = ("t5", "roberta", "llama")
 
     def configure(self, options: Mapping[str, Any]) -> S:
         """Settings from plain values. Raises `UsageError` on an unknown or unfit one."""

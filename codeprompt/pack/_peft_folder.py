@@ -25,6 +25,7 @@ METHODS = {
 TASK_TYPES: dict[str, tuple[str, ...]] = {
     "t5": ("SEQ_2_SEQ_LM",),
     "roberta": ("FEATURE_EXTRACTION",),
+    "llama": ("CAUSAL_LM",),
 }
 SWITCHES = (
     "use_dora",

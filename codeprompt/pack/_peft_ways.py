@@ -119,7 +119,7 @@ def import_prompt(
 
 def export_prefix(injection: Injection, backbone: Backbone) -> Exported:
     """Columns with the `past` convention as peft's flat prefix."""
-    site: Site = "decoder" if backbone.family == "t5" else "encoder"
+    site: Site = "encoder" if backbone.family == "roberta" else "decoder"
     if list(injection.columns) != [site]:
         raise PackError(
             f"The pack has columns in {' and '.join(injection.columns)}",
@@ -165,7 +165,7 @@ def import_prefix(
     tensors: Mapping[str, Tensor], config: PeftConfig, backbone: Backbone
 ) -> Injection:
     """peft's flat prefix as columns with the `past` convention."""
-    site: Site = "decoder" if backbone.family == "t5" else "encoder"
+    site: Site = "encoder" if backbone.family == "roberta" else "decoder"
     shape, submodules = backbone.sites[site], 2 if backbone.family == "t5" else 1
     found = config.num_transformer_submodules
     if found not in (None, submodules):
@@ -286,7 +286,7 @@ def _given(config: PeftConfig, key: str) -> int:
 
 
 def _virtual(backbone: Backbone, length: int, size: int, submodules: int) -> dict[str, Any]:
-    site = backbone.sites["decoder" if backbone.family == "t5" else "encoder"]
+    site = backbone.sites["encoder" if backbone.family == "roberta" else "decoder"]
     return {
         "num_virtual_tokens": length,
         "token_dim": size,

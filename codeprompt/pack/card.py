@@ -38,7 +38,7 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: str
     hash: str
-    family: Literal["t5", "roberta"]
+    family: Literal["t5", "roberta", "llama"]
     d_model: Length
     tokenizer: str
 

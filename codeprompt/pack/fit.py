@@ -88,11 +88,11 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
 
 
 def linears(backbone: Backbone) -> dict[str, nn.Linear]:
-    """The linear maps that read a prompt's deltas: all but T5's head, which no row changes."""
+    """The linear maps that read a prompt's deltas: all but a decoder's head."""
     return {
         name: module
         for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear) and not (backbone.family == "t5" and name == "lm_head")
+        if isinstance(module, nn.Linear) and name != "lm_head"
     }
 
 

@@ -22,7 +22,11 @@ TASK = Task(
         },
         target=("docstring_tokens", "summary", "docstring", "comment", "nl", "target"),
     ),
-    templates={"t5": "Summarize {language}: {code}", "roberta": "Summarize {language}: {code}"},
+    templates={
+        "t5": "Summarize {language}: {code}",
+        "roberta": "Summarize {language}: {code}",
+        "llama": "{code}\nWhat this {language} function does, in one sentence:\n",
+    },
     metrics=("codexglue-sentence-bleu", "chrf"),
     source_length=256,
     target_length=48,

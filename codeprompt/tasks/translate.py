@@ -26,6 +26,7 @@ TASK = Task(
     templates={
         "t5": "Translate {language} to {target_language}: {code}",
         "roberta": "Translate {language} to {target_language}: {code}",
+        "llama": "{language}:\n{code}\n{target_language}:\n",
     },
     metrics=("codexglue-corpus-bleu", "codebleu", "exact-match", "parse-rate"),
     source_length=320,

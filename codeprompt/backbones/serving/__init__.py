@@ -13,16 +13,18 @@ from typing import overload
 import torch
 
 from codeprompt.backbones.base import Backbone
+from codeprompt.backbones.llama import Llama
 from codeprompt.backbones.roberta import Roberta
 from codeprompt.backbones.serving import store
 from codeprompt.backbones.serving.kernels import Precision, bf16_is_fast, int8_kernel
 from codeprompt.backbones.serving.linear import Maker
+from codeprompt.backbones.serving.llama import ServingLlama
 from codeprompt.backbones.serving.roberta import ServingRoberta
 from codeprompt.backbones.serving.t5 import ServingT5
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
 
-__all__ = ["Precision", "ServingRoberta", "ServingT5", "int8_kernel", "prepare"]
+__all__ = ["Precision", "ServingLlama", "ServingRoberta", "ServingT5", "int8_kernel", "prepare"]
 
 
 @overload
@@ -45,13 +47,22 @@ def prepare(
 ) -> ServingRoberta: ...
 @overload
 def prepare(
+    backbone: Llama,
+    precision: Precision = ...,
+    *,
+    free: bool = ...,
+    cache: Path | None = ...,
+    trace: bool = ...,
+) -> ServingLlama: ...
+@overload
+def prepare(
     backbone: Backbone,
     precision: Precision = ...,
     *,
     free: bool = ...,
     cache: Path | None = ...,
     trace: bool = ...,
-) -> ServingT5 | ServingRoberta: ...
+) -> ServingT5 | ServingRoberta | ServingLlama: ...
 @torch.inference_mode(False)
 @torch.no_grad()
 def prepare(
@@ -61,7 +72,7 @@ def prepare(
     free: bool = False,
     cache: Path | None = None,
     trace: bool = True,
-) -> ServingT5 | ServingRoberta:
+) -> ServingT5 | ServingRoberta | ServingLlama:
     """A copy of a backbone that answers fast.
 
     precision: of the linear maps; prompts, norms and softmaxes are float32 beside int8. Where the
@@ -88,15 +99,17 @@ def prepare(
     stored = None if cache is None else store.load(cache, backbone.hash)
     keep = cache is not None and stored is None
     maker = Maker(backbone, precision, free=free, stored=stored, keep=keep, trace=trace)
-    copy: ServingT5 | ServingRoberta
+    copy: ServingT5 | ServingRoberta | ServingLlama
     if isinstance(backbone, T5):
         copy = ServingT5(backbone, maker)
     elif isinstance(backbone, Roberta):
         copy = ServingRoberta(backbone, maker)
+    elif isinstance(backbone, Llama):
+        copy = ServingLlama(backbone, maker)
     else:
         raise BackboneError(
             f"There is no serving pass for the family of {backbone.name or 'this backbone'}",
-            expected="a T5 or RoBERTa backbone",
+            expected="a T5, RoBERTa or Llama backbone",
         )
     if maker.made and cache is not None:
         store.save(cache, backbone.hash, maker.made)

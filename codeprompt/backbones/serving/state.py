@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codeprompt.inject import Injected, Site, SiteRows
+from codeprompt.inject import Injected, SiteRows
 
 if TYPE_CHECKING:
+    from codeprompt.backbones.base import Source
     from codeprompt.backbones.serving.t5 import ServingT5
 
 ROOM = 32
@@ -96,6 +97,10 @@ class State:
         place[..., length:, :] = 0  # masked, but must be numbers
         self.placed = place[..., :length, :]
         return self.placed
+
+    def board(self, hidden: Tensor, source: Source, injected: Injected, steps: int = ROOM) -> None:
+        """Remember sources [n,T,d] that begin with the next step; injected: of the new rows."""
+        self.join(self.model.remember(hidden, source, injected, self.place), injected, steps)
 
     def join(self, memory: Memory, injected: Injected, steps: int = ROOM) -> None:
         """Rows that begin with the next step, after those that run.
@@ -255,14 +260,6 @@ def columns_of(rows: SiteRows, like: Tensor) -> Tensor:
     """A site's columns as pairs [L,2,B,H,P,h]."""
     pairs = torch.stack([rows.key, rows.value], 1).to(like.dtype)
     return pairs.expand(-1, -1, like.shape[2], -1, -1, -1)
-
-
-def without(injected: Injected, *sites: Site) -> Injected:
-    """What is left of the prompts once these sites' columns have joined the caches."""
-    if not injected.sites:
-        return injected
-    left = {site: rows for site, rows in injected.sites.items() if site not in sites}
-    return replace(injected, sites=left)
 
 
 def _padded(bias: Tensor, width: int) -> Tensor:

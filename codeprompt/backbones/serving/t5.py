@@ -27,10 +27,10 @@ from codeprompt.backbones.serving.layers import (
     maps_of,
 )
 from codeprompt.backbones.serving.linear import Maker, size_of
-from codeprompt.backbones.serving.state import Memory, State, columns_of, without
+from codeprompt.backbones.serving.state import Memory, State, columns_of
 from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt, record, signature
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
-from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
+from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate, without
 from codeprompt.inject.attention import QUERIES
 
 TOKENS = 512
@@ -143,9 +143,13 @@ class ServingT5(Copied):
             x = self._after_self(layer, index, x, memory.pairs, memory.bias, joined)
         return self._norm(x, self.final["decoder"])
 
+    def state(self, beams: int, rows: int = 0) -> State:
+        """An empty state for rows with K = `beams`; rows: to lay out for at first."""
+        return State(self, beams, rows)
+
     def begin(self, memory: Memory, injected: Injected, beams: int, steps: int) -> State:
         """A state for at most `steps` calls of `step` with K = `beams`."""
-        state = State(self, beams)
+        state = self.state(beams)
         state.join(memory, injected, steps)
         state.injected = without(injected, "decoder", "cross")
         return state
