@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from codeprompt.cli.options import BACKBONE, OUT_FILE, PACK, Name, json_option
 from codeprompt.cli.output import answer, note, number, say, size, table
+from codeprompt.cli.pack_plot import check_plot
+from codeprompt.cli.pack_plot import plot as draw
+from codeprompt.cli.pack_vectors import say_vectors, vectors_of
 from codeprompt.registry import TASKS
 
 if TYPE_CHECKING:
     from codeprompt.pack import Card
 
+NEAREST = 3
+"""Nearest tokens of a vector where the user gives no number."""
 EXAMPLES = """\b
 Examples:
   codeprompt pack list
   codeprompt pack show packs/summarize
   codeprompt pack show packs/summarize --tokens 5
+  codeprompt pack show packs/summarize --inputs src/server.py --plot vectors.png
   codeprompt pack verify packs/summarize --backbone builtin
   codeprompt pack export-peft packs/summarize --out adapters/summarize
   codeprompt pack import-peft adapters/mine --task summarize --backbone DIR --out packs/mine
@@ -59,12 +65,28 @@ def list_packs(as_json: bool) -> None:
     "--tokens",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Also the K nearest tokens of each soft vector (loads the backbone).",
+    help="Also every soft vector and column: the K nearest tokens, the norm, and the attention "
+    "that inputs give to it (loads the backbone).",
 )
-@click.option("--backbone", type=BACKBONE, help="Where the backbone lies now, for --tokens.")
+@click.option(
+    "--inputs",
+    type=click.Path(),
+    multiple=True,
+    metavar="FILE",
+    help="Source files whose functions are the inputs, in place of four samples.",
+)
+@click.option("--plot", type=OUT_FILE, metavar="FILE.png", help="The same as a picture, or .svg.")
+@click.option("--backbone", type=BACKBONE, help="Where the backbone lies now, if moved.")
 @json_option
-def show(pack: str, tokens: int | None, backbone: str | None, as_json: bool) -> None:
-    """Show what a pack is: its card, in short or whole (--json)."""
+def show(
+    pack: str,
+    tokens: int | None,
+    inputs: tuple[str, ...],
+    plot: Path | None,
+    backbone: str | None,
+    as_json: bool,
+) -> None:
+    """Show what a pack is: its card, in short or whole (--json); with --tokens its vectors too."""
     import msgspec
 
     from codeprompt.check.questions import read_source
@@ -73,18 +95,21 @@ def show(pack: str, tokens: int | None, backbone: str | None, as_json: bool) -> 
 
     folder = find(pack)
     card = decode(read_source(folder / "card.json"), str(folder / "card.json"))
-    near = _nearest(folder, card, tokens, backbone) if tokens else []
+    if plot:
+        check_plot(plot)
+    looked = tokens or inputs or plot
+    found = vectors_of(folder, card, tokens or NEAREST, backbone, inputs) if looked else {}
+    if plot:
+        draw(found, card.name, plot)
     if as_json:
-        more = {"tokens": near} if tokens else {}
-        answer({**msgspec.to_builtins(card), "path": str(folder), **more})
+        answer({**msgspec.to_builtins(card), "path": str(folder), **found})
         return
     for name, value in _about(card, folder):
         say(f"{name:<12} {value}")
-    if tokens:
-        say("tokens       (slot, length against the vocabulary's median, nearest)")
-    for one in near:
-        words = ", ".join(f"{n['token']!r} {n['cosine']:.2f}" for n in one["nearest"])
-        say(f"  {one['slot']:>3}  {one['norm'] / one['median_norm']:.2f}  {words}")
+    if looked:
+        say_vectors(found, bool(inputs))
+    if plot:
+        note(f"Wrote {plot}")
 
 
 @pack_group.command("verify", epilog="\b\nExample:\n  codeprompt pack verify packs/summarize")
@@ -174,14 +199,6 @@ def import_(
         answer({"pack": str(written), "method": found.card.method, "task": found.card.task})
     else:
         say(f"Wrote {written}: {found.card.method} for {found.card.task}")
-
-
-def _nearest(folder: Path, card: Card, k: int, backbone: str | None) -> list[dict[str, Any]]:
-    from codeprompt.backbones.load import load_backbone
-    from codeprompt.pack import load, nearest_tokens
-
-    found = nearest_tokens(load(folder), load_backbone(backbone or card.backbone.name), k)
-    return [one.as_json() for one in found]
 
 
 def _about(card: Card, folder: Path) -> list[tuple[str, str]]:
