@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from codeprompt.bench.report.answers import scored
 from codeprompt.bench.report.numbers import shots_text
 from codeprompt.bench.report.palette import Look, svg
-from codeprompt.bench.report.plots import calibration, cost, curves, forest, interpolation
+from codeprompt.bench.report.plots import calibration, cost, curves, forest, interpolation, standing
 from codeprompt.bench.report.source import Source
 from codeprompt.bench.results import Table
 from codeprompt.bench.tables import kind_of
@@ -58,6 +58,7 @@ def figures(source: Source, table: Table, look: dict[str, Look]) -> list[Drawn]:
         with curves.draw(source, table, metric, look) as figure:
             name = slug(base, "shots", metric)
             out += _drawn(figure, name, f"{metric} by shots", curves.caption(table, metric))
+    out[1:1] = _standing(table, main, base, look) if main else []
     for turn, (against, own) in enumerate(forest.parts(table.contrasts), start=1):
         with forest.draw(against, own) as figure:
             higher = table.higher_is_better.get(own[0].metric, True)
@@ -73,6 +74,18 @@ def _drawn(figure: Figure | None, name: str, title: str, caption: str) -> list[D
     if figure is None:
         return []
     return [Drawn(name, title, caption, svg(figure, name), figure)]
+
+
+def _standing(table: Table, metric: str, base: str, look: dict[str, Look]) -> list[Drawn]:
+    shots, _ = cost.shown(table, metric)
+    with standing.draw(table, metric, look) as figure:
+        return _drawn(
+            figure,
+            slug(base, "standing"),
+            f"{metric} at {shots_text(shots)}",
+            "Mean, its 95% t interval over seeds, and each seed as a dot; grey crosses: answers "
+            "without a model.",
+        )
 
 
 def _costs(table: Table, metric: str, base: str, look: dict[str, Look]) -> Iterator[Drawn]:

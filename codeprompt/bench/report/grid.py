@@ -15,7 +15,8 @@ Value = float | int | str | None
 class Cell:
     """value: what is sorted and exported; text: what is read; note: small, beside it.
 
-    low, high: exported in columns of their own where any cell of the column has them.
+    low, high: exported in columns of their own where any cell of the column has them; the page
+    draws them where the column is `drawn`.
     """
 
     value: Value
@@ -35,6 +36,7 @@ class Column:
     numeric: bool = True
     help: str = ""
     higher: bool | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,12 @@ def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
     """Every arm with its metrics and what it costs."""
     best = leaders(table, without_overlap)
     metrics = tuple(
-        Column(metric, help=table.signatures.get(metric, ""), higher=_higher(table, metric))
+        Column(
+            metric,
+            help=table.signatures.get(metric, ""),
+            higher=_higher(table, metric),
+            drawn=metric == table.metrics[0],
+        )
         for metric in table.metrics
     )
     costs = (
@@ -81,6 +88,8 @@ def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
     )
     rows = []
     for row in table.rows:
+        if row.missing_all and not row.failed:
+            continue
         found = row.without_overlap if without_overlap else row.metrics
         cost = row.cost
         cells = [
@@ -98,7 +107,19 @@ def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
         ]
         rows.append((row.kind, tuple(cells)))
     columns = (Column("arm", False), Column("shots"), *metrics, Column("seeds"), *costs)
-    return Grid(name, table.title, columns, tuple(rows), table.notes)
+    return Grid(name, table.title, columns, tuple(rows), (*table.notes, *_not_run(table)))
+
+
+def _not_run(table: Table) -> tuple[str, ...]:
+    """Rows that would be dashes alone, in one sentence."""
+    none: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.missing_all and not row.failed:
+            none.setdefault(numbers.shots_text(row.shots), []).append(row.name)
+    if not none:
+        return ()
+    said = "; ".join(f"at {shots}: {', '.join(names)}" for shots, names in none.items())
+    return (f"Not run yet: {said}.",)
 
 
 def _higher(table: Table, metric: str) -> bool:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 from codeprompt.bench.report import exports, numbers
 from codeprompt.bench.report.answers import Examples
 from codeprompt.bench.report.figures import Drawn
-from codeprompt.bench.report.grid import Grid
+from codeprompt.bench.report.findings import Finding
+from codeprompt.bench.report.grid import Cell, Grid
 from codeprompt.bench.report.palette import DARK, LIGHT, inline
 from codeprompt.bench.report.source import Source
 from codeprompt.bench.results import CellResult, Table
@@ -29,7 +30,7 @@ class TableView:
     table: Table
     grids: tuple[Grid, ...]
     tests: Grid | None
-    findings: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
     figures: tuple[Drawn, ...]
     examples: Examples | None
 
@@ -93,6 +94,7 @@ def _environment() -> Environment:
         "downloads": downloads,
         "figure": lambda drawn: Markup(inline(drawn.svg, drawn.title)),
         "plain": _sortable,
+        "bar": lambda grid, place, cell: Markup(bar(grid, place, cell)),
     }
     environment.filters |= {"count": numbers.count, "seconds": numbers.seconds, "suite": _suite}
     return environment
@@ -113,6 +115,26 @@ def downloads(grid: Grid) -> list[tuple[str, str, str]]:
         )
         for label, ending, kind, text in forms
     ]
+
+
+def bar(grid: Grid, place: int, cell: Cell) -> str:
+    """A cell's value and interval as a line between the least and the most of its column."""
+    if not isinstance(cell.value, int | float):
+        return ""
+    shown = [cells[place] for _, cells in grid.rows]
+    values = [one.value for one in shown if isinstance(one.value, int | float)]
+    low, high = min(values), max(values)
+    if low == high:
+        return ""
+
+    def along(value: float) -> float:
+        return min(100.0, max(0.0, 100 * (value - low) / (high - low)))
+
+    ends = [along(cell.value if end is None else end) for end in (cell.low, cell.high)]
+    return (
+        f'<span class="span" aria-hidden="true"><i style="left:{ends[0]:.1f}%;'
+        f'width:{ends[1] - ends[0]:.1f}%"></i><b style="left:{along(cell.value):.1f}%"></b></span>'
+    )
 
 
 def _sortable(value: Any) -> str:

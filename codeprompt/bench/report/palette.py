@@ -115,11 +115,18 @@ def frame(
     axes: Axes, means: Sequence[float], lows: Sequence[float], highs: Sequence[float]
 ) -> None:
     """Limits of y that show every mean; an interval of two seeds may be cut, not set the scale."""
+    axes.set_ylim(*limits(means, lows, highs))
+
+
+def limits(
+    means: Sequence[float], lows: Sequence[float], highs: Sequence[float]
+) -> tuple[float, float]:
+    """Of an axis: every mean, and of the intervals what is in proportion to them."""
     spread = max(max(means) - min(means), 0.1 * max(abs(mean) for mean in means), 1e-9)
     low = max(min(lows), min(means) - 0.3 * spread)
     high = min(max(highs), max(means) + 0.3 * spread)
     margin = 0.06 * max(high - low, spread)
-    axes.set_ylim(low - margin, high + margin)
+    return low - margin, high + margin
 
 
 def ticks(axes: Axes) -> None:
