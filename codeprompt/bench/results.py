@@ -204,6 +204,11 @@ class Contrast:
     seeds: int
     n: int
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether shots were drawn once alone: the verdict is on these runs, not on the arms."""
+        return self.p_seeds is None and self.shots != 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:

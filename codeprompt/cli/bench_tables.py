@@ -53,6 +53,7 @@ def _show(one: Table) -> None:
             + {"a": f"{contrast.a} is better", "b": f"{contrast.b} is better"}.get(
                 contrast.winner, "a tie"
             )
+            + (" (one seed)" if contrast.one_seed else "")
         )
     for text in one.notes:
         say(f"  Note: {text}")

@@ -20,6 +20,7 @@ class Said:
     arm: str
     difference: str
     verdict: Verdict
+    one_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,4 +48,4 @@ def _finding(a: str, contrasts: list[Contrast], table: Table) -> Finding:
 
 def _said(one: Contrast) -> Said:
     shown = numbers.number(one.difference, numbers.digits(one.metric), sign=True)
-    return Said(one.b, shown, VERDICTS[one.winner])
+    return Said(one.b, shown, VERDICTS[one.winner], one.one_seed)

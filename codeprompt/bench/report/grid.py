@@ -186,6 +186,7 @@ def contrasts(found: Sequence[Contrast], name: str, title: str) -> Grid:
     for one in found:
         places = numbers.digits(one.metric)
         winner = {"a": f"{one.a} better", "b": f"{one.b} better", "tie": "tie"}[one.winner]
+        winner += ", one seed" if one.one_seed else ""
         low, high = one.interval
         difference = Cell(
             one.difference,
