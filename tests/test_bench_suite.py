@@ -51,7 +51,7 @@ def test_every_suite_that_ships_loads_and_its_cells_are_all_unlike(name: str) ->
 
 def test_the_suites_are_those_that_the_documentation_names() -> None:
     """Seven questions, and the learning rates behind them."""
-    named = "efficiency low-resource paper rates robustness smoke templates transfer"
+    named = "efficiency low-resource methods paper rates robustness smoke templates transfer"
     assert suite_names() == named.split()
 
 

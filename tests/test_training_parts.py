@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -203,3 +205,14 @@ def test_a_recipe_refuses_what_makes_no_sense() -> None:
         Recipe(steps=0)
     with pytest.raises(UsageError, match=r"lr is -1\.0"):
         Recipe().with_changes(lr=-1)
+
+
+def test_the_peak_memory_of_a_process_is_its_own() -> None:
+    """Not that of the larger process that started it, as `ru_maxrss` says on Linux."""
+    ballast = bytearray(300_000_000)
+    ballast[::4096] = b"\x01" * len(ballast[::4096])
+    code = "import codeprompt.training.measure as m; "
+    code += "print(m.peak_memory_mb(), m.psutil.Process().memory_info().rss / 1e6)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, now = map(float, found.stdout.split())
+    assert now <= peak + 1 and peak < now + 100

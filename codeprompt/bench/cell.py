@@ -41,6 +41,7 @@ class Cell:
     bootstrap: int = 1000
     isolate: bool = False
     latency: bool = False
+    checks: bool = False
 
     @property
     def task(self) -> str:

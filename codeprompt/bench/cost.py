@@ -17,7 +17,7 @@ from codeprompt.bench.place import Place
 from codeprompt.bench.results import Cost, Drawn, Evaluation
 from codeprompt.bench.trials import Tried
 from codeprompt.data.fingerprint import fingerprint
-from codeprompt.pack import make_pack, save
+from codeprompt.pack import Pack, make_pack, save
 from codeprompt.training.evaluate import predictions
 from codeprompt.training.measure import peak_memory_mb
 from codeprompt.types import Example
@@ -41,6 +41,7 @@ def cost_of(
         backbone_parameters=sum(p.numel() for p in tried.setup.backbone.parameters()),
         storage_bytes=_stored(tried, prompt) if cell.latency else None,
         train_seconds=round(tried.run.seconds, 3),
+        best_step=float(tried.run.best_step) if tried.setup.method.trains else None,
         step_ms=None if tried.step_ms is None else round(tried.step_ms, 2),
         rows_per_second=round(answered / seconds, 2) if seconds else None,
         latency_ms=_latency(prompt, rows) if cell.latency and rows else None,
@@ -50,8 +51,15 @@ def cost_of(
 
 def _stored(tried: Tried, prompt: Prompt) -> int:
     """Bytes of the pack that keeps the chosen prompt, as it lies on disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = save(pack_of(tried, prompt), Path(folder) / "pack")
+        return sum(file.stat().st_size for file in path.iterdir())
+
+
+def pack_of(tried: Tried, prompt: Prompt) -> Pack:
+    """The pack that keeps the chosen prompt."""
     setup, plan = tried.setup, prompt.plan
-    pack = make_pack(
+    return make_pack(
         injection=tried.run.injection,
         backbone=setup.backbone,
         name="weighed",
@@ -68,9 +76,6 @@ def _stored(tried: Tried, prompt: Prompt) -> int:
         target_length=plan.target_length,
         decoding=prompt.decoding.as_json(),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = save(pack, Path(folder) / "pack")
-        return sum(file.stat().st_size for file in path.iterdir())
 
 
 def _latency(prompt: Prompt, rows: Sequence[Example]) -> float:

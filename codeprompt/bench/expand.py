@@ -100,6 +100,7 @@ def _cell(
         threads=suite.threads,
         isolate=suite.isolate,
         latency=suite.latency,
+        checks=suite.checks,
         **common,
     )
     if suite.select == "first-seed" and seed > 0 and len(arm.rates) > 1:

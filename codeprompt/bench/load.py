@@ -63,8 +63,28 @@ def read_suite(values: Mapping[str, Any], name: str) -> Suite:
     grid = tuple(_grid(v, f"{where}, grid {n}") for n, v in enumerate(grids, start=1))
     rest = {**plain, "data": {}, "arms": {}, "evaluate": {}, "grid": []}
     suite = replace(_of(Suite, rest, where), data=data, arms=arms, evaluate=evaluate, grid=grid)
+    suite = _installed(suite)
     _check(suite, where)
     return suite
+
+
+def _installed(suite: Suite) -> Suite:
+    """Without the optional arms whose method this installation does not have."""
+    lost = {
+        name
+        for name, arm in suite.arms.items()
+        if arm.optional and arm.method and arm.method not in METHODS.names()
+    }
+    if not lost:
+        return suite
+    grid = [replace(g, arms=tuple(a for a in g.arms if a not in lost)) for g in suite.grid]
+    return replace(
+        suite,
+        arms={name: arm for name, arm in suite.arms.items() if name not in lost},
+        grid=tuple(one for one in grid if one.arms),
+        against=tuple(name for name in suite.against if name not in lost),
+        pairs=tuple(pair for pair in suite.pairs if not lost & set(pair)),
+    )
 
 
 def _of(kind: type[T], values: Mapping[str, Any], where: str) -> T:

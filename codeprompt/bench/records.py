@@ -91,15 +91,17 @@ class Cost:
 
     parameters: trained. backbone_parameters: of the whole backbone.
     storage_bytes: of the pack on disk that keeps one such prompt (weights: of one such backbone).
-    step_ms: mean of the chosen trial, its dev evaluations included; latency_ms: median of one
-        answer at batch 1. peak_memory_mb: of the process (10^6 bytes); its own where the suite
-        isolates cells, else at least that of the largest cell it ran before.
+    best_step: of the chosen trial, when dev was best. step_ms: mean of the chosen trial, its dev
+        evaluations included; latency_ms: median of one answer at batch 1.
+    peak_memory_mb: of the process (10^6 bytes); its own where the suite isolates cells, else at
+        least that of the largest cell it ran before.
     """
 
     parameters: int = 0
     backbone_parameters: int = 0
     storage_bytes: int | None = None
     train_seconds: float = 0.0
+    best_step: float | None = None
     step_ms: float | None = None
     rows_per_second: float | None = None
     latency_ms: float | None = None
@@ -128,6 +130,7 @@ class CellResult:
     chosen: index of the trial that was best on dev; None for a baseline and for a failed cell.
     evaluations: in the order of the configuration's; the first one is the main one.
     recipe: as it was resolved, every setting by name; empty for a baseline.
+    checks: what else works with the prompt (`checks.py`), where the suite asks.
     environment: versions, processor, threads: all that timing and the last digits depend on.
     """
 
@@ -142,6 +145,7 @@ class CellResult:
     drawn: Drawn | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
+    checks: Mapping[str, str] = field(default_factory=dict)
     backbone: str = ""
     backbone_hash: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)

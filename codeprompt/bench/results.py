@@ -147,6 +147,7 @@ class TableRow:
         alone, `weights` the backbone too. variant: what a grid varied beside (`length=5`), or "".
     metrics, without_overlap: metric to estimate. rates: what dev chose, a seed each.
     after_change, before_change: on the rows that a transformation changed (`Evaluation`).
+    checks: of the first seed (`CellResult`).
     failed: seeds whose cell failed, with its error. missing: seeds not run yet.
     """
 
@@ -164,6 +165,7 @@ class TableRow:
     rates: tuple[float | None, ...] = ()
     distinct: float | None = None
     cost: Cost = field(default_factory=Cost)
+    checks: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
 

@@ -67,7 +67,7 @@ class Arm:
 
     rates: learning rates to choose from on dev (`lr` of a prompt, `backbone_lr` where weights are
         tuned); empty for the recipe's own. words: label to label words in place of the task's.
-    overrides: fields of the recipe.
+    overrides: fields of the recipe. optional: left out where the installation has no such method.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Arm:
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,8 @@ class Suite:
     against: arms that every other arm is tested against; the family that Holm corrects is all
         of these in one table. pairs: further contrasts, (a, b).
     beams: 1 is greedy, 0 the task's own. isolate: a process for each cell, for its own peak memory.
-    latency: also time single answers and weigh the pack. bootstrap: of the intervals over items.
+    latency: also time single answers and weigh the pack. checks: also try what else must work with
+        each prompt (`checks.py`). bootstrap: of the intervals over items.
     threads: of the processor, a cell; part of a cell's identity since the last digits depend on it.
     reads_test: False for suites that only explore: their scores are of dev rows.
     """
@@ -133,5 +135,6 @@ class Suite:
     bootstrap: int = 1000
     isolate: bool = False
     latency: bool = False
+    checks: bool = False
     reads_test: bool = True
     notes: tuple[str, ...] = ()

@@ -189,6 +189,7 @@ def _row(group: _Group, evaluation: str) -> TableRow:
         rates=tuple(result.rate for result in ended) if dev else (),
         distinct=round(mean(distinct), 4) if distinct else None,
         cost=_mean_cost([result.cost for result in ended]),
+        checks=ended[0].checks if ended else {},
         failed=failed,
         missing=tuple(c.seed for c in group.cells if c.hash not in group.results),
     )

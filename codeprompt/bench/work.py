@@ -17,6 +17,7 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.load import load_backbone
 from codeprompt.bench.baselines.base import Ask
 from codeprompt.bench.cell import Cell
+from codeprompt.bench.checks import checks
 from codeprompt.bench.cost import cost_of, rows_drawn
 from codeprompt.bench.data import drawn
 from codeprompt.bench.evaluation import evaluate
@@ -161,6 +162,7 @@ def _tuned(cell: Cell, place: Place) -> Done:
         drawn=rows_drawn(cell, place, run.train, run.dev_rows),
         recipe={**asdict(tried.setup.recipe), "precision": tried.setup.precision},
         cost=cost_of(cell, tried, prompt, evaluations, rows),
+        checks=checks(tried, prompt, rows) if cell.checks else {},
         backbone=backbone.name,
         backbone_hash=backbone.hash,
         environment=environment(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from codeprompt.bench.report import numbers
@@ -50,6 +50,10 @@ class Grid:
     notes: tuple[str, ...] = field(default=())
 
 
+Price = tuple[Column, Callable[[TableRow], Cell]]
+"""A column, and how a row fills it."""
+
+
 def text(value: str | int, kind: str = "") -> Cell:
     return Cell(value, str(value), kind=kind)
 
@@ -68,8 +72,10 @@ def estimated(found: Estimate | None, metric: str, strong: bool = False) -> Cell
     return Cell(found.mean, numbers.number(found.mean, places), note, low, high, strong)
 
 
-def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
-    """Every arm with its metrics and what it costs."""
+def scores(
+    table: Table, name: str, more: Sequence[Price] = (), *, without_overlap: bool = False
+) -> Grid:
+    """Every arm with its metrics and what it costs; more: further columns (`prices.py`)."""
     best = leaders(table, without_overlap)
     metrics = tuple(
         Column(
@@ -83,7 +89,7 @@ def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
     costs = (
         Column("trained parameters"),
         Column("training", help="seconds of the wall, mean over seeds"),
-        Column("storage", help="of what is kept of one such prompt, or of one such model"),
+        *(column for column, _ in more),
         Column("distinct", help="share of different answers; near 0 is one answer for everything"),
     )
     rows = []
@@ -102,7 +108,7 @@ def scores(table: Table, name: str, *, without_overlap: bool = False) -> Grid:
             Cell(len(row.seeds), _seeds(row)),
             Cell(cost.parameters, numbers.count(cost.parameters)),
             Cell(cost.train_seconds, numbers.seconds(cost.train_seconds or None)),
-            Cell(cost.storage_bytes, numbers.size(cost.storage_bytes)),
+            *(of(row) for _, of in more),
             Cell(row.distinct, numbers.number(row.distinct)),
         ]
         rows.append((row.kind, tuple(cells)))

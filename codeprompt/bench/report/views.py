@@ -12,6 +12,7 @@ from codeprompt.bench.report.findings import findings
 from codeprompt.bench.report.grid import Cell, Column, Grid, text
 from codeprompt.bench.report.page import SourceView, TableView
 from codeprompt.bench.report.palette import Look, looks
+from codeprompt.bench.report.prices import priced
 from codeprompt.bench.report.source import Source
 from codeprompt.bench.results import DataReport, Table
 
@@ -51,7 +52,7 @@ def _table(
     source: Source, table: Table, prefix: str, look: dict[str, Look], with_examples: bool
 ) -> TableView:
     base = slug(table.task, table.data, table.evaluation)
-    grids = [grid.scores(table, base)]
+    grids = [grid.scores(table, base, priced(table))]
     if any(row.without_overlap for row in table.rows):
         grids.append(_renamed(grid.scores(table, f"{base}-without-overlap", without_overlap=True)))
     if table.published:
