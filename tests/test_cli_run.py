@@ -98,6 +98,22 @@ def test_tune_shows_progress_on_stderr_and_the_pack_on_stdout(place: Place, tmp_
     assert result.stdout.startswith(f"Wrote {tmp_path / 'p'}")
 
 
+def test_tune_says_what_there_was_before(place: Place, tmp_path: Path) -> None:
+    """The untuned template on the same dev rows, and how few those are."""
+    assert isinstance(place.tuned["untuned"], float)
+    common = ("--backbone", place.backbone, "--steps", "1", "--shots", "2", "--offline")
+    out = run(
+        "tune", "summarize", "--data", place.functions, "--out", tmp_path / "p",
+        "--set", "length=3", *common,
+    )  # fmt: skip
+    assert "untuned, the template alone has" in out.stdout
+    assert "dev rows are all there were (asked: 64)" in out.stdout
+    assert ok(
+        "tune", "summarize", "--data", place.functions, "--out", tmp_path / "h",
+        "--method", "hard", *common,
+    )["untuned"] is None  # fmt: skip
+
+
 def test_an_untrained_pack_is_made_by_the_hard_method(place: Place, tmp_path: Path) -> None:
     """`--method hard --shots 0`."""
     found = ok("tune", "defect", "--data", place.defects, "--backbone", place.backbone, "--method",

@@ -23,6 +23,9 @@ from codeprompt.registry import METHODS, TASKS
 if TYPE_CHECKING:
     from codeprompt.training.tune import TuneResult
 
+FEW_DEV = 32
+"""Fewer dev rows than this, and than were asked for, are told: they select badly."""
+
 EXAMPLES = """\b
 Examples:
   codeprompt tune summarize --data functions.jsonl --out packs/summarize
@@ -144,6 +147,7 @@ def report(result: TuneResult, recipe: str, as_json: bool) -> None:
                 "seed": card.seed,
                 "dev_scores": [{"seed": s, "value": v} for s, v in result.dev_scores],
                 "scores": [score.as_json() for score in result.scores],
+                "untuned": result.untuned,
                 "parameters": result.parameters,
                 "seconds": result.seconds,
                 "peak_memory_mb": result.peak_memory_mb,
@@ -154,6 +158,8 @@ def report(result: TuneResult, recipe: str, as_json: bool) -> None:
     say(f"Wrote {result.path} ({size(total)}): {on}")
     for score in result.scores:
         say(f"  dev {scored(score)}")
+    for line in compared(result):
+        say(f"  {line}")
     if len(result.dev_scores) > 1:
         each = ", ".join(f"{s}: {number(v)}" for s, v in result.dev_scores)
         say(f"  seed {card.seed} was the best on dev ({each})")
@@ -166,6 +172,26 @@ def report(result: TuneResult, recipe: str, as_json: bool) -> None:
     say(
         f"  Next: codeprompt eval {result.path} --data WHERE, codeprompt predict {result.path} FILE"
     )
+
+
+def compared(result: TuneResult) -> list[str]:
+    """What there was before the tuning, and how far these dev rows can be trusted."""
+    from codeprompt.training.evaluate import is_better
+
+    lines, card = [], result.pack.card
+    if result.untuned is not None and result.scores:
+        first = result.scores[0]
+        line = f"untuned, the template alone has {number(result.untuned)} on the same rows"
+        if not is_better(first.metric, first.value, result.untuned):
+            line += ": this tuning did not help; try more rows, another --seed or --lr"
+        lines.append(line)
+    asked = card.recipe["dev"]
+    if card.data.dev_rows < min(asked, FEW_DEV):
+        lines.append(
+            f"{card.data.dev_rows} dev rows are all there were (asked: {asked}): "
+            "they say little; --dev-data brings others"
+        )
+    return lines
 
 
 def expectations(recipe: str, task: str, method: str) -> list[str]:

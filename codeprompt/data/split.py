@@ -52,7 +52,8 @@ def split_by_group(
             raise DataError(
                 f"{len(examples)} rows in {len(groups)} groups leave {len(rows[name])} rows for "
                 f"the part '{name}' of {size:g}",
-                do="Ask for less, give more data, or give each split as a file of its own",
+                do="Ask for less, give more data, or give each split as a file of its own; `eval` "
+                "takes them all by --split all",
             )
         if counted:
             rows[name] = rows[name][: int(size)]

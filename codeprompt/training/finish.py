@@ -9,12 +9,13 @@ from typing import Any
 
 from codeprompt.answer import Prompt
 from codeprompt.data.fingerprint import fingerprint
+from codeprompt.inject import Injection
 from codeprompt.pack import Pack, make_pack
 from codeprompt.plan import Plan
 from codeprompt.training.calibrate import label_prior, threshold
-from codeprompt.training.evaluate import items_of, predictions, task_scores
+from codeprompt.training.evaluate import dev_score, items_of, predictions, task_scores
 from codeprompt.training.seed import SeedRun, backbone_with
-from codeprompt.training.setup import Setup
+from codeprompt.training.setup import Setup, hard_plan
 from codeprompt.types import Example, Score
 
 
@@ -41,6 +42,18 @@ def finish(
         **_card(setup, plan, best, dev_scores),
     )
     return pack, scores, left_out
+
+
+def untuned(setup: Setup, dev: Sequence[Example]) -> float | None:
+    """What the hard template alone has on the dev rows; None where it cannot be asked.
+
+    Few shots can do harm: whoever tuned must see what there was before.
+    """
+    plan = hard_plan(setup)
+    if plan is None:
+        return None
+    bare = Prompt(plan, Injection(), setup.decoding(final=True))
+    return dev_score(bare, dev, setup.task.metrics[0])
 
 
 def _card(

@@ -182,6 +182,17 @@ def make_plan(
     )
 
 
+def hard_plan(setup: Setup) -> Plan | None:
+    """The task in the hard template that a run starts from; None for a run that has just that."""
+    if not setup.method.trains or setup.head == "linear":
+        return None
+    hard = parse(setup.request.template or setup.task.templates[setup.backbone.family])
+    if hard.soft:
+        return None
+    template = resolve(hard, setup.backbone.tokenizer)
+    return replace(setup.plan, template=template)
+
+
 def pools(request: TuneRequest, task: Task) -> tuple[list[Example], list[Example]]:
     """Rows to draw shots from and rows to draw the dev set from; never rows of a test split."""
     given = {"language": request.language, "target_language": request.target_language}

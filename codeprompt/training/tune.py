@@ -14,7 +14,7 @@ from codeprompt.errors import TrainingError
 from codeprompt.files import write_error
 from codeprompt.pack import Pack, check_target, save
 from codeprompt.training.evaluate import is_better
-from codeprompt.training.finish import finish
+from codeprompt.training.finish import finish, untuned
 from codeprompt.training.keeping import Keeping
 from codeprompt.training.measure import peak_memory_mb
 from codeprompt.training.seed import OnEvent, SeedRun, backbone_with, run_seed
@@ -28,7 +28,9 @@ __all__ = ["SeedRun", "TuneRequest", "TuneResult", "backbone_with", "run_seed", 
 class TuneResult:
     """A tuned pack and how it came about; scores are those of the best dev seed on its dev rows.
 
-    left_out: metrics of the task that the dev rows leave undefined, and why.
+    untuned: what the hard template has on these rows by the first metric, trained by nothing; None
+    where there is no such thing. left_out: metrics of the task that the dev rows leave undefined,
+    and why.
     """
 
     pack: Pack
@@ -38,6 +40,7 @@ class TuneResult:
     parameters: int
     seconds: float
     peak_memory_mb: float
+    untuned: float | None = None
     left_out: tuple[str, ...] = ()
 
 
@@ -65,6 +68,7 @@ def tune(
         assert best is not None  # `prepare` refuses an empty list of seeds
         pack, scores, left_out = finish(setup, best, dev_scores)
         path = save(pack, request.out)
+        before = untuned(setup, best.dev_rows)
     return TuneResult(
         pack,
         path,
@@ -73,6 +77,7 @@ def tune(
         best.parameters,
         time.monotonic() - started,
         peak_memory_mb(),
+        before,
         tuple(left_out),
     )
 
