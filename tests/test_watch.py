@@ -128,7 +128,7 @@ def test_show_draws_a_plot(place: Path, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert (tmp_path / file).stat().st_size > 5000
     assert "soft vectors" not in (tmp_path / "b.svg").read_text()
-    assert "columns at the decoder" in (tmp_path / "b.svg").read_text()
+    assert "columns, decoder self-attention" in (tmp_path / "b.svg").read_text()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -143,55 +143,63 @@ def _version(package: Package, archive: Path) -> str:
     return archive.stem[len(package.name.lstrip("@").replace("/", "-")) + 1 :]
 
 
-def _call(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> None:
+def call(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> str:
+    """Run a client; what it says. Raises `DataError` where it fails."""
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True
     )
     if done.returncode:
         raise DataError(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
 
 
 def _pypi(package: Package, scratch: Path, _folder: Path) -> None:
     pinned = f"{package.name}=={package.version}" if package.version else package.name
     platforms = [part for name in PLATFORMS for part in ("--platform", name)]
     wheels = ["--only-binary=:all:", "--python-version", "3.11", *platforms]
-    _call(["pip", "download", "-q", "--no-deps", *wheels, "-d", ".", pinned], scratch)
+    call(["pip", "download", "-q", "--no-deps", *wheels, "-d", ".", pinned], scratch)
 
 
-def _apt(scratch: Path, folder: Path) -> dict[str, str]:
-    """The environment of an apt with its own state below `folder`, made where there is none."""
+def apt_state(
+    scratch: Path, folder: Path, lines: Sequence[str] = (f"{DEBIAN} {SUITE} main",)
+) -> dict[str, str]:
+    """The environment of an apt with its own state below `folder`, made where there is none.
+
+    lines: of its list of sources: an archive, a suite, a component.
+    """
     state = folder / "apt"
     conf = state / "apt.conf"
     if not conf.is_file():
         (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         (state / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
         key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-        (state / "sources.list").write_text(f"deb-src {key} {DEBIAN} {SUITE} main\n")
+        listed = "".join(f"deb-src {key} {line}\n" for line in lines)
+        (state / "sources.list").write_text(listed)
         conf.write_text(
             f'Dir::Etc::sourcelist "{state.resolve()}/sources.list";\nDir::Etc::sourceparts "-";\n'
             f'Dir::State::lists "{state.resolve()}/lists";\n'
             f'Dir::Cache "{state.resolve()}/cache";\nAPT::Sandbox::User "root";\n'
         )
-        _call(["apt-get", "update", "-q"], scratch, {"APT_CONFIG": str(conf.resolve())})
+        call(["apt-get", "update", "-q"], scratch, {"APT_CONFIG": str(conf.resolve())})
     return {"APT_CONFIG": str(conf.resolve())}
 
 
 def _debian(package: Package, scratch: Path, folder: Path) -> None:
     command = ["apt-get", "source", "--download-only", "-q", package.name]
-    _call(command, scratch, _apt(scratch, folder))
+    call(command, scratch, apt_state(scratch, folder))
 
 
 def debian_file(package: Package, scratch: Path, folder: Path) -> Path | None:
     """The `debian.tar.*` or `diff.gz` of a source package, fetched into `scratch`."""
     command = ["apt-get", "source", "--download-only", "--diff-only", "-q", package.name]
-    _call(command, scratch, _apt(scratch, folder))
+    call(command, scratch, apt_state(scratch, folder))
     found = [*scratch.glob("*.debian.tar.*"), *scratch.glob("*.diff.gz")]
     return found[0] if found else None
 
 
 def _npm(package: Package, scratch: Path, _folder: Path) -> None:
     pinned = f"{package.name}@{package.version}" if package.version else package.name
-    _call(["npm", "pack", "--silent", "--ignore-scripts", pinned], scratch)
+    call(["npm", "pack", "--silent", "--ignore-scripts", pinned], scratch)
 
 
 _CLIENTS = {"pypi": _pypi, "debian": _debian, "npm": _npm}

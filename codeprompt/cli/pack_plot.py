@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMS = (".png", ".svg", ".pdf")
+WHERE = {
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
+    "cross": "cross-attention",
+}
 LABELLED = 40
 """Vectors up to which each gets its own label."""
 
@@ -55,7 +60,7 @@ def _panels(found: Mapping[str, Any]) -> Any:
         by_layer = one["by_layer"]
         if own:
             yield (
-                f"columns at the {site}'s attention",
+                f"columns, {WHERE[site]}",
                 [str(c["column"]) for c in own],
                 [row[: one["columns"]] for row in by_layer],
                 one["token_mass"],
@@ -65,7 +70,7 @@ def _panels(found: Mapping[str, Any]) -> Any:
         if by_layer and len(by_layer[0]) > one["columns"]:
             tokens = found["tokens"]
             yield (
-                f"soft vectors at the {site}'s attention",
+                f"soft vectors, {WHERE[site]}",
                 [f"{t['slot']} {t['nearest'][0]['token']!r}" for t in tokens],
                 [row[one["columns"] :] for row in by_layer],
                 one["token_mass"],

@@ -1,0 +1,1 @@
+"""Vulnerable functions of C projects with the lines that their fixes changed, from Debian."""
