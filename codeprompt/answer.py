@@ -17,8 +17,10 @@ from torch import Tensor
 
 from codeprompt.backbones.base import Source
 from codeprompt.backbones.generation import Decoding, Hypothesis, generate
+from codeprompt.errors import PackError
 from codeprompt.forward import classify
 from codeprompt.inject import Injected, Injection, collate
+from codeprompt.labelling import labelled
 from codeprompt.plan import Plan, to_source
 from codeprompt.types import Prediction, Rendered
 
@@ -80,8 +82,8 @@ def answer(
     out: list[Prediction | None] = [None] * len(rows)
     for number, prompt in enumerate(prompts):
         mine = [i for i, row in enumerate(rows) if row.prompt == number]
-        if mine and prompt.plan.kind == "classify":
-            found = classified(model, prompt, encoded.select(mine))
+        if mine and prompt.plan.kind != "generate":
+            found = sorted_out(model, prompt, encoded.select(mine))
             for i, prediction in zip(mine, found, strict=True):
                 out[i] = prediction
     groups: dict[Decoding, list[int]] = {}
@@ -132,6 +134,21 @@ def _rounded(source: Source, plan: Plan) -> Source:
 def written(tokenizer: Any, hypothesis: Hypothesis) -> Prediction:
     """A generated answer as text."""
     return Prediction(tokenizer.decode(hypothesis.ids).strip(), hypothesis.score)
+
+
+def sorted_out(model: Any, prompt: Prompt, encoded: Encoded) -> list[Prediction]:
+    """One prompt's rows that need no step of a decoder: a label each, or one for every line."""
+    if prompt.plan.kind == "classify":
+        return classified(model, prompt, encoded)
+    head, rendered = prompt.injection.head, encoded.rendered
+    if head is None:
+        raise PackError(
+            "The pack labels lines and has no head to do it with",
+            do="Restore it or tune it again",
+        )
+    return labelled(
+        model, prompt.plan, rendered, encoded.source, encoded.hidden, encoded.injected, head
+    )
 
 
 def classified(model: Any, prompt: Prompt, encoded: Encoded) -> list[Prediction]:

@@ -25,6 +25,7 @@ class Plan:
 
     verbalizer: None where the task generates or a linear head classifies.
     prior: log-prior of each label on a content-free input (calibration); None for none.
+    threshold: from which probability on a line is told, where lines are labelled.
     """
 
     backbone: Backbone
@@ -36,6 +37,7 @@ class Plan:
     positive: str | None = None
     verbalizer: Verbalizer | None = None
     prior: tuple[float, ...] | None = None
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if self.kind == "generate" and self.backbone.family == "roberta":

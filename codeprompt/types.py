@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["classify", "generate"]
+Kind = Literal["classify", "generate", "label"]
+"""What a task asks for: one label, a text, or a label for every line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Where a field stands: positions from start to end of the ids; lines: of the whole value."""
+
+    field: str
+    start: int
+    end: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """An example in a template, as token ids within the length limit.
 
@@ -32,21 +43,24 @@ class Rendered:
     slots: -1 at a real token, else the index into the prompt's slot vectors; same length as ids.
     mask: positions of `{mask}`, in order.
     cut: how many tokens of the placeholders were cut to fit.
+    spans: the fields' places, in order.
     """
 
     ids: tuple[int, ...]
     slots: tuple[int, ...]
     mask: tuple[int, ...] = ()
     cut: int = 0
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One answer.
 
-    text: the generated text, or the label's name.
-    score: probability of `positive` label (classify) or mean token log-probability (generate).
-    probabilities: label to calibrated probability; empty for generation.
+    text: the generated text, the label's name, or the lines as `codeprompt.lines` writes them.
+    score: probability of `positive` label (classify), of the most suspicious line (label), or mean
+        token log-probability (generate).
+    probabilities: label (or number of a line) to probability; empty for generation.
     """
 
     text: str

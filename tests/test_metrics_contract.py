@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from codeprompt.errors import DataError, UnknownNameError
+from codeprompt.lines import Ranking
 from codeprompt.metrics.base import Item, Measure, interval, of_totals, pair, resamples, score_all
 from codeprompt.registry import METRICS
 
@@ -22,6 +23,11 @@ SHIPPED = {
     "ece",
     "exact-match",
     "f1",
+    "line-auc",
+    "line-effort",
+    "line-f1",
+    "line-top1",
+    "line-top5",
     "mcc",
     "parse-rate",
     "roc-auc",
@@ -31,7 +37,24 @@ CODE = [f"int f{k}(int a) {{ return a + {k} ; }}" for k in range(12)]
 LABELS = ["0", "1", "1", "0", "0", "1", "0", "0", "1", "0", "1", "0"]
 
 
+BLAMED = [f"{1 + k % 3} {4 + k % 5}" for k in range(12)]
+
+
+def ranked(draw: random.Random | None) -> list[Item]:
+    """Twenty lines a function; without a draw exactly the lines to blame are told."""
+    out = []
+    for blamed in BLAMED:
+        wanted = set(map(int, blamed.split()))
+        scores = {line: float(line in wanted) for line in range(1, 21)}
+        if draw is not None:
+            scores = {line: 0.3 * s + 0.7 * draw.random() for line, s in scores.items()}
+        out.append(str(Ranking.of(scores, 0.5)))
+    return pair(out, BLAMED)
+
+
 def perfect(name: str) -> list[Item]:
+    if "label" in METRICS.get(name).kinds:
+        return ranked(None)
     if "classify" in METRICS.get(name).kinds:
         return pair(LABELS, LABELS, [float(label) for label in LABELS])
     return pair(CODE, CODE)
@@ -39,6 +62,8 @@ def perfect(name: str) -> list[Item]:
 
 def flawed(name: str) -> list[Item]:
     draw = random.Random(3)
+    if "label" in METRICS.get(name).kinds:
+        return ranked(draw)
     if "classify" in METRICS.get(name).kinds:
         chances = [min(1.0, max(0.0, 0.3 + 0.4 * int(x) + draw.gauss(0, 0.3))) for x in LABELS]
         return pair([str(int(p > 0.5)) for p in chances], LABELS, chances)
@@ -63,7 +88,7 @@ def test_a_metric_knows_its_name_and_says_what_it_is(name: str) -> None:
     metric = METRICS.get(name)
     assert metric.name == name
     assert metric.kinds
-    assert set(metric.kinds) <= {"classify", "generate"}
+    assert set(metric.kinds) <= {"classify", "generate", "label"}
     assert METRICS.summary(name).endswith(".") or ":" in METRICS.summary(name)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from codeprompt.inject import Columns, Injection, Site, Stack
+from codeprompt.inject import NOTHING, Columns, Injected, Injection, Site, Stack
 
 if TYPE_CHECKING:
     from codeprompt.backbones.tokenizer import Tokenizer
@@ -93,6 +93,10 @@ class Backbone(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Keys and values [H,P,h] that a site's layer makes of vectors [P,d] at its input."""
         raise NotImplementedError
+
+    def token_states(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Tensor:
+        """What stands at every source position [B,T,d], of what `encode` gave."""
+        return hidden
 
     def lower(self, injection: Injection) -> Injection:
         """Turn layer vectors into the prompt columns they are (see `codeprompt.inject`)."""

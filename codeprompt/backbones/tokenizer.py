@@ -25,6 +25,9 @@ from codeprompt.errors import BackboneError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
 
+_BREAK = "\u010a"
+"""A line break as byte-level BPE writes it."""
+_BLANKS = "\u010a\u010d\u0109\u0120"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -144,6 +147,26 @@ class Tokenizer:
         """Ids that never stand for text."""
         added = self._engine.get_added_tokens_decoder()
         return frozenset(i for i, token in added.items() if token.special)
+
+    @functools.cached_property
+    def line_breaks(self) -> list[tuple[int, int, bool]]:
+        """For every id: line breaks before its text, in all, and whether it is white space alone.
+
+        Raises `BackboneError` where the tokenizer is not byte-level: then tokens do not say.
+        """
+        if _BREAK not in self.vocab:
+            raise BackboneError(
+                "The tokenizer has no token for a line break, so that lines cannot be told apart",
+                expected="a byte-level tokenizer, as CodeT5, CodeBERT and builtin have",
+                do="Choose another --backbone",
+            )
+        out = [(0, 0, False)] * self.vocab_size
+        for token, id in self.vocab.items():
+            if id not in self.special_ids:
+                text = token.lstrip(_BLANKS)
+                leading = token[: len(token) - len(text)].count(_BREAK)
+                out[id] = (leading, token.count(_BREAK), not text)
+        return out
 
     @functools.cached_property
     def hash(self) -> str:

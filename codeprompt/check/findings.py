@@ -13,6 +13,7 @@ class Finding:
 
     file: as the user named it, or below the folder the user named. start_line, end_line: 1-based,
     inclusive. score: probability of `label`, the positive one. fails: it reaches `--fail-on`.
+    lines: of the file that a labelling pack tells, with their probabilities.
     """
 
     file: Path
@@ -23,6 +24,7 @@ class Finding:
     score: float
     fingerprint: str
     fails: bool = False
+    lines: tuple[tuple[int, float], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints for one finding."""
@@ -35,6 +37,7 @@ class Finding:
             "score": self.score,
             "fingerprint": self.fingerprint,
             "fails": self.fails,
+            **({"lines": [{"line": n, "score": p} for n, p in self.lines]} if self.lines else {}),
         }
 
     def as_text(self) -> str:
@@ -42,5 +45,11 @@ class Finding:
         mark = " (fails)" if self.fails else ""
         return (
             f"{self.file}:{self.start_line}: {self.function} looks {self.label}, "
-            f"probability {self.score:.2f}{mark}"
+            f"probability {self.score:.2f}{self._where()}{mark}"
         )
+
+    def _where(self) -> str:
+        if not self.lines:
+            return ""
+        numbers = ", ".join(str(line) for line, _ in self.lines)
+        return f" (line{'s' * (len(self.lines) > 1)} {numbers})"

@@ -12,7 +12,11 @@ from typing import Any
 from codeprompt.check.questions import Question
 from codeprompt.languages import Language
 from codeprompt.languages.functions import Function, source_bytes
+from codeprompt.lines import read_ranking
 from codeprompt.types import Kind, Prediction
+
+CLEAN, DEFECTIVE = "clean", "defective"
+"""The labels of lines, in the words of the task."""
 
 
 def called(found: Iterable[Question], name: str) -> list[Question]:
@@ -56,6 +60,8 @@ def missing_fields(wanted: Iterable[str], fields: Mapping[str, str]) -> Sequence
 def as_item(question: Question, prediction: Prediction, kind: Kind) -> dict[str, Any]:
     """One entry of `results`."""
     function = question.function
+    if kind == "label":
+        kind, prediction = "classify", _whole(prediction)
     return {
         "file": question.path.as_posix(),
         "function": function.qualified_name,
@@ -64,3 +70,41 @@ def as_item(question: Question, prediction: Prediction, kind: Kind) -> dict[str,
         "text" if kind == "generate" else "label": prediction.text,
         "score": prediction.score,
     }
+
+
+def as_items(question: Question, prediction: Prediction, kind: Kind) -> list[dict[str, Any]]:
+    """The entries of `results` for one function: one, or where lines are labelled one a line told.
+
+    A line has its place in the file; a function of which no line is told has one entry, `clean`.
+    """
+    told = told_lines(question, prediction) if kind == "label" else []
+    whole = as_item(question, prediction, kind)
+    return [
+        {**whole, "start_line": line, "end_line": line, "label": DEFECTIVE, "score": score}
+        for line, score in told
+    ] or [whole]
+
+
+def told_lines(question: Question, prediction: Prediction) -> list[tuple[int, float]]:
+    """Lines of the file that a labelling pack tells, in order, with their probabilities."""
+    ranking = read_ranking(prediction.text)
+    function = question.function
+    return [(file_line(function, line), ranking.scores[line]) for line in sorted(ranking.told)]
+
+
+def file_line(function: Function, line: int) -> int:
+    """The line in the file of a line of the function's text without its documentation."""
+    place = function.start_line + line - 1
+    inside = function.doc_end > function.doc_start >= function.start_byte
+    if not inside or function.only_doc:
+        return place
+    text = function.source[function.start_byte : function.end_byte]
+    gone = text.count(b"\n") - function.bare.count("\n")
+    first = function.source[function.start_byte : function.doc_start].count(b"\n") + 1
+    return place + gone if line >= first else place
+
+
+def _whole(prediction: Prediction) -> Prediction:
+    """What a labelling pack says of the function as a whole."""
+    told = read_ranking(prediction.text).told
+    return Prediction(DEFECTIVE if told else CLEAN, prediction.score)

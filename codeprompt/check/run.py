@@ -16,6 +16,8 @@ from codeprompt.check.questions import Question, answered, questions, read_sourc
 from codeprompt.data.tree import is_generated
 from codeprompt.errors import DataError
 
+LinesOf = Callable[[Question], Sequence[tuple[int, float]]]
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -60,8 +62,12 @@ def findings(
     rules: Rules,
     tally: Tally,
     on_file: Callable[[], None] | None = None,
+    lines_of: LinesOf | None = None,
 ) -> Iterator[Finding]:
-    """Findings in the order of the files, as answers come."""
+    """Findings in the order of the files, as answers come.
+
+    lines_of: gives the lines of a function that is found, with their probabilities.
+    """
     asked = _asked(files, rules, tally, on_file)
     for question, prediction in answered(engine, pack, asked, form=rules.form):
         tally.functions += 1
@@ -82,6 +88,7 @@ def findings(
             score=prediction.score,
             fingerprint=print_,
             fails=rules.fail_on is not None and prediction.score >= rules.fail_on,
+            lines=tuple(lines_of(question)) if lines_of else (),
         )
 
 

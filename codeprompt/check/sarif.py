@@ -67,9 +67,28 @@ def _result(finding: Finding, rule: Any, root: Path) -> dict[str, Any]:
                 "logicalLocations": [{"fullyQualifiedName": finding.function, "kind": "function"}],
             }
         ],
+        **_related(finding, root),
         "partialFingerprints": {KEY: finding.fingerprint},
         "properties": {"probability": finding.score},
     }
+
+
+def _related(finding: Finding, root: Path) -> dict[str, Any]:
+    """The lines that a labelling pack tells."""
+    if not finding.lines:
+        return {}
+    places = [
+        {
+            "id": number,
+            "physicalLocation": {
+                "artifactLocation": _place(finding.file, root),
+                "region": {"startLine": line},
+            },
+            "message": {"text": f"probability {score:.2f}"},
+        }
+        for number, (line, score) in enumerate(finding.lines)
+    ]
+    return {"relatedLocations": places}
 
 
 def _place(file: Path, root: Path) -> dict[str, str]:

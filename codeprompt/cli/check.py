@@ -14,7 +14,9 @@ from codeprompt.errors import PackError, UsageError
 
 if TYPE_CHECKING:
     from codeprompt.check.findings import Finding
-    from codeprompt.check.run import Rules, Tally
+    from codeprompt.check.questions import Question
+    from codeprompt.check.run import LinesOf, Rules, Tally
+    from codeprompt.cli.answering import Opened
     from codeprompt.cli.progress import Counter
     from codeprompt.pack import Card
 
@@ -22,6 +24,7 @@ EXAMPLES = """\b
 Examples:
   codeprompt check src --pack packs/defect
   codeprompt check src --pack packs/defect --fail-on 0.9 --changed-since origin/main
+  codeprompt check src --pack packs/defect --lines packs/localize
   codeprompt check . --pack packs/defect --write-baseline known.json
   codeprompt check . --pack packs/defect --baseline known.json --format sarif > defects.sarif
 
@@ -71,6 +74,7 @@ class Shape:
 )
 @click.option("--baseline", type=IN_FILE, help="Known findings, which are not reported.")
 @click.option("--write-baseline", type=OUT_FILE, help="Make all of today's findings known.")
+@click.option("--lines", "liner", type=PACK, help="A pack that tells the lines of a finding.")
 @click.option("--changed-since", metavar="REV", help="Only functions that changed since then.")
 @engine_options
 def check(
@@ -83,6 +87,7 @@ def check(
     threshold: float | None,
     baseline: Path | None,
     write_baseline: Path | None,
+    liner: str | None,
     changed_since: str | None,
     **engine: Any,
 ) -> None:
@@ -112,7 +117,7 @@ def check(
         threshold = DEFAULT_THRESHOLD if card.threshold is None else card.threshold
     rules = Rules(threshold, fail_on, known, changes, card.data.form)
     shape = Shape("json" if as_json else format_, jsonl)
-    found = _ask(pack, positive, files, rules, tally, shape, engine) if files else []
+    found = _ask(pack, positive, files, rules, tally, shape, liner, engine) if files else []
     _report(found, card, shape)
     _tell(found, tally, rules)
     if write_baseline:
@@ -131,6 +136,7 @@ def _ask(
     rules: Rules,
     tally: Tally,
     shape: Shape,
+    liner: str | None,
     engine: dict[str, Any],
 ) -> list[Finding]:
     from codeprompt.check.run import findings
@@ -139,13 +145,40 @@ def _ask(
 
     found = []
     with opened(pack, **engine) as ready, Counter("files", len(files)) as counter:
+        lines_of = _lines_of(liner, ready) if liner else None
         for finding in findings(
-            ready.engine, ready.name, positive, files, rules, tally, counter.advance
+            ready.engine, ready.name, positive, files, rules, tally, counter.advance, lines_of
         ):
             found.append(finding)
             if shape.streams:
                 _print(finding, shape, counter)
     return found
+
+
+def _lines_of(liner: str, ready: Opened) -> LinesOf:
+    """What asks a labelling pack for the lines of a finding, in the same engine.
+
+    Raises `UsageError` where the pack labels no lines, `PackError` where it is for another
+    backbone.
+    """
+    from codeprompt.check.items import told_lines
+    from codeprompt.engine import Request
+    from codeprompt.pack import load
+    from codeprompt.registry import TASKS
+
+    pack = load(liner)
+    if TASKS.get(pack.card.task).kind != "label":
+        raise UsageError(
+            f"The pack '{pack.card.name}' is for {pack.card.task} and tells no lines",
+            expected="a pack for localize",
+        )
+    name = ready.engine.load(pack, f"{pack.card.name} (lines)")
+
+    def lines_of(question: Question) -> list[tuple[int, float]]:
+        request = Request(name, question.fields(form=pack.card.data.form))
+        return told_lines(question, ready.engine.predict([request])[0])
+
+    return lines_of
 
 
 def _print(finding: Finding, shape: Shape, counter: Counter) -> None:

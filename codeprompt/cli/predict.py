@@ -58,7 +58,7 @@ def predict(
         if as_json:
             answer({"results": []})
         return
-    from codeprompt.check.items import as_item
+    from codeprompt.check.items import as_items
     from codeprompt.check.questions import answered
     from codeprompt.cli.answering import opened
     from codeprompt.cli.progress import Counter
@@ -73,14 +73,12 @@ def predict(
             for question, prediction in answered(
                 ready.engine, ready.name, asked, extra, form=ready.card.data.form
             ):
-                result = as_item(question, prediction, kind)
                 counter.advance()
-                if as_json:
-                    results.append(result)
-                elif jsonl:
-                    counter.say(as_line(result))
-                else:
-                    counter.say(_line(result, kind))
+                for result in as_items(question, prediction, kind):
+                    if as_json:
+                        results.append(result)
+                    else:
+                        counter.say(as_line(result) if jsonl else _line(result, kind))
     if as_json:
         answer({"results": results})
 

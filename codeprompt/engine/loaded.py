@@ -61,6 +61,7 @@ def prompt_of(pack: Pack, backbone: Backbone) -> Prompt:
         card.positive,
         pack.verbalizer if card.head == "verbalizer" else None,
         None if card.prior is None else tuple(card.prior),
+        0.5 if card.threshold is None else card.threshold,
     )
     injection = backbone.lower(replace(pack.injection, weights={}))
     return Prompt(plan, injection, Decoding.from_json(card.decoding))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from codeprompt.answer import Encoded, Prompt, classified, encode, written
+from codeprompt.answer import Encoded, Prompt, encode, sorted_out, written
 from codeprompt.backbones.decoding import Hypothesis
 from codeprompt.backbones.generation import checked
 from codeprompt.backbones.search import Ask, Tokens
@@ -126,8 +126,8 @@ class Work:
         out: list[Done] = []
         for place, prompt in enumerate(known):
             mine = [row for row, own in enumerate(index) if own == place]
-            if prompt.plan.kind == "classify":
-                found = classified(model, prompt, encoded.select(mine))
+            if prompt.plan.kind != "generate":
+                found = sorted_out(model, prompt, encoded.select(mine))
                 out += [(jobs[row], p) for row, p in zip(mine, found, strict=True)]
         flights: dict[FlightKey, list[int]] = {}
         for row, job in enumerate(jobs):

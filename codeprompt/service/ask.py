@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from codeprompt.check.items import as_item, called, missing_fields, whole
+from codeprompt.check.items import as_items, called, missing_fields, whole
 from codeprompt.check.questions import Question, questions
 from codeprompt.errors import UsageError
 from codeprompt.languages import Language, find_language, language_of
@@ -69,18 +69,19 @@ class Item:
     cached: bool
     named: bool = True
 
-    def as_json(self) -> dict[str, Any]:
-        """An item of `predict --json`, with pack, version and cached."""
-        item = as_item(self.question, self.prediction, self.kind)
-        score = item["score"]
-        return {
-            **item,
-            "file": item["file"] if self.named else None,
-            "score": score if math.isfinite(score) else None,
-            "pack": self.pack,
-            "version": self.version,
-            "cached": self.cached,
-        }
+    def as_json(self) -> list[dict[str, Any]]:
+        """Its items of `predict --json`, with pack, version and cached: one, or one a line told."""
+        return [
+            {
+                **item,
+                "file": item["file"] if self.named else None,
+                "score": item["score"] if math.isfinite(item["score"]) else None,
+                "pack": self.pack,
+                "version": self.version,
+                "cached": self.cached,
+            }
+            for item in as_items(self.question, self.prediction, self.kind)
+        ]
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,10 @@ class JobBody(Body):
 
 
 class Item(BaseModel):
-    """One answer for one function: `text` from a pack that writes, `label` from one that sorts."""
+    """One answer for one function: `text` from a pack that writes, `label` from one that sorts.
+
+    A pack that labels lines gives one item a line that it tells, and one for the function if none.
+    """
 
     index: int | None = Field(None, description="Of the function; in event streams alone.")
     file: str | None

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from codeprompt.errors import TemplateError
 from codeprompt.template.segments import Field, Mask, Segment, Soft, Start, Template, Text
 from codeprompt.template.slots import resolve, slot_indices
-from codeprompt.types import Rendered
+from codeprompt.types import Rendered, Span
 
 CHARS_PER_TOKEN = 8
 """How much of a long field is tokenised at first, in characters per token that may be kept."""
@@ -114,6 +114,7 @@ def render(
     ids: list[int] = list(tokenizer.prefix_ids) if plan.begins else []
     slots = [-1] * len(ids)
     mask: list[int] = []
+    spans: list[Span] = []
     for piece in plan.pieces:
         if isinstance(piece, _Fixed):
             ids += piece.ids
@@ -124,11 +125,13 @@ def render(
             mask += range(len(ids), len(ids) + len(new))
         else:
             new = values.pop(0)
+            name, end = piece.field.name, len(ids) + len(new)
+            spans.append(Span(name, len(ids), end, fields[name].count("\n") + 1))
         ids += new
         slots += [-1] * len(new)
     ids += tokenizer.suffix_ids
     slots += [-1] * (len(ids) - len(slots))
-    return Rendered(tuple(ids), tuple(slots), tuple(mask), cut)
+    return Rendered(tuple(ids), tuple(slots), tuple(mask), cut, tuple(spans))
 
 
 def _fit(

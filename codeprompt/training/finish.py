@@ -14,6 +14,7 @@ from codeprompt.pack import Pack, make_pack
 from codeprompt.plan import Plan
 from codeprompt.training.calibrate import label_prior, threshold
 from codeprompt.training.evaluate import dev_score, items_of, predictions, task_scores
+from codeprompt.training.labels import blamed_share, line_threshold
 from codeprompt.training.seed import SeedRun, backbone_with
 from codeprompt.training.setup import Setup, hard_plan
 from codeprompt.types import Example, Score
@@ -31,12 +32,17 @@ def finish(
         bare = Prompt(plan, lowered, decoding)
         plan = replace(plan, prior=label_prior(bare, best.dev_rows[0]))
     items = items_of(best.dev_rows, predictions(Prompt(plan, lowered, decoding), best.dev_rows))
+    cut = threshold(items, task.positive) if task.positive and task.kind == "classify" else None
+    if task.kind == "label":
+        cut = line_threshold(items)
+        plan = replace(plan, threshold=cut)
+        items = items_of(best.dev_rows, predictions(Prompt(plan, lowered, decoding), best.dev_rows))
     scores, left_out = task_scores(task, best.dev_rows, items)
     pack = make_pack(
         injection=best.injection,
         backbone=setup.backbone,
         scores=[{**score.as_json(), "split": "dev"} for score in scores],
-        threshold=threshold(items, task.positive) if task.positive else None,
+        threshold=cut,
         base_rate=_rate(setup, task.positive),
         decoding=decoding.as_json(),
         **_card(setup, plan, best, dev_scores),
@@ -101,4 +107,6 @@ def _rate(setup: Setup, positive: str | None) -> float | None:
     """How often the positive label stands in the pool."""
     if positive is None:
         return None
+    if setup.task.kind == "label":
+        return blamed_share(setup.pool)
     return sum(row.target == positive for row in setup.pool) / len(setup.pool)

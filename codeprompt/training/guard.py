@@ -105,6 +105,9 @@ def _logits(plan: Plan, injection: Injection | None, example: Example) -> Tensor
     injected = NOTHING if injection is None else collate([backbone.lower(injection)])
     rendered = [plan.render(example.fields)]
     sources, hidden = encode_all(plan, rendered, injected)
+    if plan.kind == "label":
+        states: Tensor = model.token_states(hidden[0], sources[0], injected)
+        return states.float()
     if plan.verbalizer is not None:
         return classify(model, plan, rendered, sources, hidden, injected, None)
     if backbone.family == "roberta":

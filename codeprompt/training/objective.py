@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from codeprompt.backbones.base import Source
 from codeprompt.forward import classify, encode_all, generation_loss, pad_labels
 from codeprompt.inject import Injected, Injection, collate
+from codeprompt.labelling import Lines, labelling_loss, lines_of, token_log_probs
+from codeprompt.lines import read_lines
 from codeprompt.plan import Plan, to_source
 from codeprompt.types import Example, Rendered
 
@@ -22,11 +24,16 @@ CACHE_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows as tokens: targets where the task generates, else labels."""
+    """Training rows as tokens: targets where the task generates, labels where it classifies.
+
+    lines, blamed: the lines of each row that were read, and those to blame, where it labels lines.
+    """
 
     rendered: list[tuple[Rendered, ...]]
     targets: list[list[int]]
     labels: list[int]
+    lines: list[Lines] = field(default_factory=list)
+    blamed: list[set[int]] = field(default_factory=list)
 
     @staticmethod
     def of(plan: Plan, examples: Sequence[Example]) -> Rows:
@@ -34,6 +41,9 @@ class Rows:
         rendered = [plan.render(e.fields) for e in examples]
         if plan.kind == "generate":
             return Rows(rendered, [plan.target_ids(e.target) for e in examples], [])
+        if plan.kind == "label":
+            lines = [lines_of(row[0], plan.tokenizer) for row in rendered]
+            return Rows(rendered, [], [], lines, [set(read_lines(e.target)) for e in examples])
         return Rows(rendered, [], [plan.labels.index(e.target) for e in examples])
 
     @property
@@ -57,9 +67,11 @@ class Objective:
         self._cacheable = backbone.family == "t5" and size <= CACHE_BYTES
 
     def weight(self, rows: Sequence[int]) -> int:
-        """What the rows' losses are averaged over: target tokens, or rows."""
+        """What the rows' losses are averaged over: target tokens, lines that were read, or rows."""
         if self.plan.kind == "generate":
             return sum(len(self.rows.targets[i]) for i in rows)
+        if self.plan.kind == "label":
+            return sum(len(self.rows.lines[i].numbers) for i in rows)
         return len(rows)
 
     def __call__(self, injection: Injection, rows: Sequence[int], total: int) -> Tensor:
@@ -75,6 +87,13 @@ class Objective:
         if self.plan.kind == "generate":
             labels = pad_labels([self.rows.targets[i] for i in rows], backbone.device)
             return generation_loss(backbone, sources[0], hidden[0], labels, injected, total)
+        if self.plan.kind == "label":
+            assert lowered.head is not None  # `prepare` gives every labelling method one
+            lines = [self.rows.lines[i] for i in rows]
+            log_probs = token_log_probs(
+                backbone, lines, sources[0], hidden[0], injected, lowered.head
+            )
+            return labelling_loss(log_probs, lines, [self.rows.blamed[i] for i in rows]) / total
         found = classify(backbone, self.plan, rendered, sources, hidden, injected, lowered.head)
         wanted = torch.tensor([self.rows.labels[i] for i in rows], device=found.device)
         return F.nll_loss(found, wanted, reduction="sum") / total

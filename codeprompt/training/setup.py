@@ -22,6 +22,7 @@ from codeprompt.recipes import Recipe, load
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.tasks.base import Task
 from codeprompt.template import Template, parse, resolve
+from codeprompt.training.labels import check_lines
 from codeprompt.training.measure import bf16_is_fast
 from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer
@@ -148,6 +149,13 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
                 do="Leave --head out",
             )
         head = "verbalizer"
+    if task.kind == "label":
+        if request.head == "verbalizer":
+            raise UsageError(
+                f"Label words cannot label lines, which '{task.name}' asks for",
+                do="Leave --head out",
+            )
+        head = "linear"
     if head == "linear" and not method.trains:
         raise UsageError(
             f"The method '{request.method}' trains nothing, and a linear head must be trained",
@@ -214,6 +222,9 @@ def pools(request: TuneRequest, task: Task) -> tuple[list[Example], list[Example
     if task.kind == "classify":
         _check_labels(task, pool, request.data)
         _check_labels(task, dev, request.dev_data or request.data, few=True)
+    if task.kind == "label":
+        check_lines(pool, request.data)
+        check_lines(dev, request.dev_data or request.data)
     return [with_fields(row, extra) for row in pool], [with_fields(row, extra) for row in dev]
 
 

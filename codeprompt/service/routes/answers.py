@@ -47,7 +47,7 @@ def _add(route: str, task: str) -> None:
         asked = service.answer(task, body.ask(), client=client(request))
         items = await unless_gone(request, asked)
         _note(request, task, items)
-        results = [item.as_json() for item in items]
+        results = [one for item in items for one in item.as_json()]
         return as_json({"results": results, "request_id": ident(request)})
 
     router.add_api_route(
@@ -86,7 +86,7 @@ async def batch(body: BatchBody, request: Request, service: TheService) -> Respo
 def _result(found: list[Item] | CodepromptError, request_id: str) -> Any:
     if isinstance(found, CodepromptError):
         return told(found).as_json(request_id)
-    return [item.as_json() for item in found]
+    return [one for item in found for one in item.as_json()]
 
 
 async def _streamed(service: Service, task: str, body: StreamBody, request: Request) -> Events:
@@ -106,10 +106,10 @@ async def _events(
     count = 0
     try:
         if first is not None:
-            yield _event(first)
+            yield _events_of(first)
             count += isinstance(first, Item)
             async for found in source:
-                yield _event(found)
+                yield _events_of(found)
                 count += isinstance(found, Item)
         yield event("done", {})
     except CodepromptError as error:
@@ -121,9 +121,10 @@ async def _events(
         await source.aclose()  # type: ignore[attr-defined]
 
 
-def _event(found: Event) -> bytes:
+def _events_of(found: Event) -> bytes:
     if isinstance(found, Item):
-        return event("result", {"index": found.index, **found.as_json()})
+        told = ({"index": found.index, **one} for one in found.as_json())
+        return b"".join(event("result", one) for one in told)
     return event("token", {"index": found.index, "text": found.text})
 
 

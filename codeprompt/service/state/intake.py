@@ -37,7 +37,7 @@ def checked(folder: Path) -> Card:
     card, kind = pack.card, TASKS.get(pack.card.task).kind
     if not card.integrity:
         raise PackError("The card carries no hash", do="Save the pack again with codeprompt")
-    if (kind == "classify") != bool(card.labels):
+    if (kind != "generate") != bool(card.labels):
         raise PackError(
             f"The card is for '{card.task}' and has {len(card.labels)} labels",
             expected="labels where the task chooses, and none where it writes",
