@@ -24,6 +24,7 @@ torch.set_num_threads(1)  # tiny tensors: a second thread only waits for the fir
 WORDS = {"clean": ("clean", "good"), "defective": ("bad", "returns the list")}
 """One token, one token, and several: `returns the list` has four on the tiny tokenizers."""
 HARD = {
+    "localize": {"t5": "Defect {code}", "roberta": "{code}", "llama": "{code}"},
     "summarize": {"t5": "Summarize {language}: {code}", "llama": "{code}\nThis\n"},
     "translate": {
         "t5": "Translate {language} to {target_language}: {code}",
@@ -65,9 +66,11 @@ def module_of(
     hard = parse(HARD[task][backbone.family])
     template = resolve(method.template(hard, settings), backbone.tokenizer)
     kind = TASKS.get(task).kind
+    if kind == "label":
+        head = "linear"
     head = head or (method.head(backbone.family) if kind == "classify" else "verbalizer")
     verbalizer = Verbalizer.of(WORDS) if kind == "classify" and head == "verbalizer" else None
-    labels = tuple(WORDS) if kind == "classify" else ()
+    labels = tuple(WORDS) if kind != "generate" else ()
     positive = "defective" if labels else None
     plan = Plan(backbone, template, kind, 64, target_length, labels, positive, verbalizer)
     words = tuple(ids for _, ids in plan.words)
@@ -96,6 +99,7 @@ def pack_of(
     *,
     called: str = "",
     prior: tuple[float, ...] | None = None,
+    threshold: float | None = None,
     decoding: Decoding | None = None,
     **options: Any,
 ) -> Pack:
@@ -115,6 +119,7 @@ def pack_of(
         template=plan.template,
         verbalizer=plan.verbalizer,
         prior=prior,
+        threshold=threshold,
         head="verbalizer" if injection.head is None else "linear",
         labels=plan.labels,
         positive=plan.positive,

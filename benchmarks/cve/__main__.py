@@ -13,7 +13,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,8 +30,13 @@ from benchmarks.cve.fetch import (
 )
 from benchmarks.cve.mine import Row, mine, series, sources, touches_c
 from codeprompt.data.dedupe import near_duplicates
+from codeprompt.data.sources import open_source
 from codeprompt.errors import DataError
 from codeprompt.files import write_text
+from codeprompt.metrics.base import Item
+from codeprompt.registry import TASKS
+from codeprompt.training.evaluate import items_of
+from codeprompt.types import Example
 
 CACHE = Path(tempfile.gettempdir()) / "codeprompt-cve"
 NOT_THESE = ("ffmpeg", "qemu", "libav")
@@ -85,6 +90,42 @@ def mine_all(out: Path, cache: Path, seed: int) -> None:
     told = stats(parts, counts)
     write_text(STATS, json.dumps(told, indent=2, sort_keys=True) + "\n")
     click.echo(json.dumps(told, indent=2, sort_keys=True))
+
+
+@main.command("score")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--pack", "packs", multiple=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--split", "part", default="test", show_default=True)
+def score(data: Path, packs: tuple[Path, ...], part: str) -> None:
+    """The task's metrics for rankings that need no model, and for packs, on a split."""
+    from benchmarks.cve import score as ways
+
+    source = open_source(str(data), TASKS.get("localize").columns)
+    train, rows = source.split("train"), source.split(part)
+    found = {"random": {name: f"{value:.3g}" for name, value in ways.chance(rows).items()}}
+    rankings = {"first": ways.first, "longest": ways.longest, "words": ways.words(train)}
+    items = {name: ways.items_by(rows, way) for name, way in rankings.items()}
+    items |= {pack.name: _answers(pack, rows) for pack in packs}
+    for name, own in items.items():
+        found[name] = {
+            s.metric: f"{s.value:.3g} [{s.low:.3g}, {s.high:.3g}]" for s in ways.scores_of(own)
+        }
+    metrics = list(found["random"])
+    click.echo(f"| {len(rows)} functions | " + " | ".join(metrics) + " |")
+    click.echo("|---" * (len(metrics) + 1) + "|")
+    for name, values in found.items():
+        click.echo(f"| {name} | " + " | ".join(values[m] for m in metrics) + " |")
+
+
+def _answers(pack: Path, rows: Sequence[Example]) -> list[Item]:
+    from codeprompt.engine import Engine, Request
+    from codeprompt.pack import load
+
+    read = load(pack)
+    with Engine(read.card.backbone.name, precision="float32") as engine:
+        name = engine.load(read)
+        found = engine.predict([Request(name, row.fields) for row in rows])
+    return items_of(rows, found)
 
 
 def split(rows: list[Row], seed: int) -> dict[str, list[Row]]:

@@ -21,7 +21,7 @@ def measure(items: Sequence[Item], positive: str | None, language: str | None) -
         ranking, wanted = read(item)
         rows.append((len(ranking.told & wanted), len(ranking.told), len(wanted)))
     counts = np.array(rows, dtype=np.float64)
-    hits, told, wanted_all = counts.sum(axis=0)
+    hits, told, wanted_all = counts.sum(axis=0).tolist()
     parts = {
         "precision": 100.0 * hits / told if told else 0.0,
         "recall": 100.0 * hits / wanted_all if wanted_all else 0.0,
