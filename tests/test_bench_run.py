@@ -233,6 +233,16 @@ def test_a_cell_that_another_holds_is_left_to_it(bench: Bench, tmp_path: Path) -
     assert plan.folder.result(first.hash) is None and plan.folder.result(second.hash) is not None
 
 
+def test_a_folder_that_another_command_is_just_beginning_is_joined(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """Its folders are there, its description is not yet."""
+    for name in ("cells", "results", "rows"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    plan = bench.plan(tmp_path, arms=("constant",), data=("functions",))
+    assert plan.missing() and (tmp_path / "run/run.json").is_file()
+
+
 def test_a_cell_that_ends_its_process_each_time_is_given_up(bench: Bench, tmp_path: Path) -> None:
     """After three attempts it is written down as failed."""
     from codeprompt.bench.store import Progress

@@ -15,8 +15,10 @@ from codeprompt.bench.expand import chosen, expand
 from codeprompt.bench.load import load_suite, read_suite, suite_names
 from codeprompt.bench.plan import make_plan
 from codeprompt.bench.published import published, published_for
+from codeprompt.bench.registries import BASELINES
 from codeprompt.bench.suite import DataSpec, EvaluationSpec
 from codeprompt.errors import CodepromptError, DataError, UnknownNameError, UsageError
+from codeprompt.registry import TASKS
 
 GOOD: dict[str, Any] = {
     "summary": "s",
@@ -50,7 +52,7 @@ def test_every_suite_that_ships_loads_and_its_cells_are_all_unlike(name: str) ->
 
 
 def test_the_suites_are_those_that_the_documentation_names() -> None:
-    """Seven questions, and the learning rates behind them."""
+    """Eight questions, and the learning rates behind them."""
     named = "efficiency low-resource methods paper rates robustness smoke templates transfer"
     assert suite_names() == named.split()
 
@@ -220,3 +222,24 @@ def test_the_package_holds_its_suites() -> None:
     for path in (Path(load_suite.__code__.co_filename).parent / "suites").glob("*.toml"):
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         assert {"summary", "question", "data", "arms", "grid"} <= set(values)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_table_that_ships_holds_every_baseline_that_fits(name: str) -> None:
+    """A suite that reads no test row makes no claim, and has none."""
+    suite = load_suite(name)
+    cells = expand(suite)
+    for data in {cell.data.name for cell in cells} if suite.reads_test else ():
+        task = TASKS.get(suite.data[data].task)
+        there = {cell.baseline for cell in cells if cell.data.name == data} - {""}
+        assert there == {one for one in BASELINES.names() if BASELINES.get(one).fits(task)}
+
+
+def test_all_baselines_have_a_name_of_their_own() -> None:
+    """Those that do not fit the task are left out of its cells."""
+    values = {**GOOD, "grid": [{**GOOD["grid"][0], "arms": ["baselines", "a"]}]}
+    suite = read_suite(values, "mine")
+    assert set(suite.grid[0].arms) == {*BASELINES.names(), "a"}
+    assert {"constant", "copy", "function-name", "retrieval"} == {
+        cell.baseline for cell in expand(suite) if cell.baseline
+    }

@@ -17,6 +17,7 @@ from codeprompt.registry import METHODS, TASKS
 
 FOLDER = Path(__file__).parent / "suites"
 VARIED = ("template", "words", "backbone", "options.", "overrides.")
+ALL = "baselines"
 T = TypeVar("T")
 
 
@@ -51,6 +52,7 @@ def read_suite(values: Mapping[str, Any], name: str) -> Suite:
     for key in ("data", "arms", "evaluate"):
         if not isinstance(plain.get(key, {}), Mapping):
             raise UsageError(f"{where}: '{key}' is no table", expected=f"[{key}.NAME]")
+    plain = _with_baselines(plain)
     data = {n: _data(v, n, where) for n, v in plain.get("data", {}).items()}
     arms = {n: _of(Arm, {"name": n, **_table(v, where)}, f"{where}, arm '{n}'")
             for n, v in plain.get("arms", {}).items()}  # fmt: skip
@@ -66,6 +68,25 @@ def read_suite(values: Mapping[str, Any], name: str) -> Suite:
     suite = _installed(suite)
     _check(suite, where)
     return suite
+
+
+def _with_baselines(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a grid's arms name `baselines`, all that there are: each fits the tasks it can."""
+    from codeprompt.bench.registries import BASELINES
+
+    out, asked = [], False
+    for grid in plain.get("grid", []) if isinstance(plain.get("grid"), list) else []:
+        arms = grid.get("arms") if isinstance(grid, Mapping) else None
+        arms = [arms] if isinstance(arms, str) else arms
+        if isinstance(arms, list) and ALL in arms:
+            asked = True
+            rest = [name for name in arms if name != ALL and name not in BASELINES.names()]
+            grid = {**grid, "arms": [*BASELINES.names(), *rest]}
+        out.append(grid)
+    if not asked:
+        return dict(plain)
+    known = {name: {"baseline": name} for name in BASELINES.names()}
+    return {**plain, "grid": out, "arms": {**known, **plain.get("arms", {})}}
 
 
 def _installed(suite: Suite) -> Suite:

@@ -33,6 +33,7 @@ from codeprompt.errors import DataError, UsageError
 from codeprompt.files import write_bytes, write_error, write_text
 
 T = TypeVar("T")
+FOLDERS = ("cells", "results", "items", "rows", "data", "locks", "running", "partial")
 IGNORED = "rows/\nlocks/\nrunning/\npartial/\n"
 """What a repository should not hold: the data itself, and work in progress."""
 
@@ -118,7 +119,7 @@ class RunFolder:
 
     def begin(self, run: Run, cells: Sequence[Cell]) -> None:
         """Lay down the plan. Raises `CodepromptError` where the folder cannot be written."""
-        for folder in ("cells", "results", "items", "rows", "data", "locks", "running", "partial"):
+        for folder in FOLDERS:
             try:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -247,10 +248,15 @@ def _lines(path: Path, kind: type[T]) -> Iterator[T]:
 
 
 def check_folder(path: Path) -> None:
-    """Raises `UsageError` where a run cannot be kept: a file, or a folder of something else."""
+    """Raises `UsageError` where a run cannot be kept: a file, or a folder of something else.
+
+    One that another command is just beginning has our folders and no description yet.
+    """
     if path.exists() and not path.is_dir():
         raise UsageError(f"--out {path} is a file", expected="a folder for the run")
-    if path.is_dir() and any(path.iterdir()) and not (path / "run.json").is_file():
+    if not path.is_dir() or (path / "run.json").is_file():
+        return
+    if any(one.name not in (*FOLDERS, ".gitignore") for one in path.iterdir()):
         raise UsageError(
             f"--out {path} holds other files and no benchmark run",
             expected="a new folder, or one of an earlier run",

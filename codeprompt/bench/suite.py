@@ -87,6 +87,7 @@ class Arm:
 class Grid:
     """A full cross of data sets, arms, shots and what is varied.
 
+    arms: by name; `baselines` stands for every baseline that fits the task.
     vary: field of an arm (`template`, `words`, `backbone`, `options.NAME`, `overrides.NAME`) to its
         values by label. set: the same fields to one value for every arm.
     """

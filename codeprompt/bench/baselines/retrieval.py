@@ -6,6 +6,7 @@ Words are the parts of names, lower-cased. A classifying task gets the nearest s
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -24,22 +25,23 @@ NEIGHBOURS = 5
 class Bm25:
     """Scores of every known text for a query: idf ln(1 + (N - n + 0.5) / (n + 0.5)).
 
-    A few thousand texts at most: postings in memory, no other index.
+    Postings in memory, 16 bytes for each word of a text: enough for a few hundred thousand texts.
     """
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         mean = sum(map(len, texts)) / max(1, len(texts)) or 1.0
         self.size = len(texts)
-        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        at_places: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        weights: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
         for at, text in enumerate(texts):
             norm = K1 * (1 - B + B * len(text) / mean)
             for word, count in Counter(text).items():
-                found[word].append((at, count * (K1 + 1) / (count + norm)))
+                at_places[word].append(at)
+                weights[word].append(count * (K1 + 1) / (count + norm))
         self.postings: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
-        for word, listed in found.items():
+        for word, listed in at_places.items():
             idf = math.log(1 + (self.size - len(listed) + 0.5) / (len(listed) + 0.5))
-            places = np.array([at for at, _ in listed], dtype=np.int64)
-            self.postings[word] = places, idf * np.array([weight for _, weight in listed])
+            self.postings[word] = np.array(listed), idf * np.array(weights[word])
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float64]:
         """One score a text, [N]."""
