@@ -1,7 +1,7 @@
 # make install   set up .venv
 # make demo      the main job on real functions, with the built-in backbone (under 10 minutes)
 # make test      the quick tests (under 10 minutes)
-# make test-all  what takes longer; make lint, make wheel, make clean
+# make test-all  what takes longer; make lint, make wheel, make vsix, make clean
 # make test-editors  the extension in a real VS Code (code-server in Chromium; 800 MB the first time)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +15,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 CONSTRAINTS = requirements/constraints.txt
 OUT ?= demo-out
 
-.PHONY: install demo test test-all test-editors lint wheel clean
+.PHONY: install demo test test-all test-editors lint wheel vsix clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,15 @@ lint: install
 
 wheel: install
 	$(VENV)/bin/python -m build --wheel
+
+# The VS Code extension with the server in it, which it installs where there is none.
+vsix: install
+	rm -rf build/vsix editors/vscode/server
+	$(VENV)/bin/python -m build --wheel --outdir build/vsix
+	mkdir editors/vscode/server
+	cp build/vsix/*.whl editors/vscode/server/
+	cd editors/vscode && npm ci && npm run build && npm run package
+	rm -rf editors/vscode/server
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(OUT)

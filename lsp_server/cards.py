@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeprompt.languages.base import is_language
+from codeprompt.languages.base import find_language, is_language
 
 if TYPE_CHECKING:
     from codeprompt.client import PackInfo
@@ -26,7 +26,7 @@ LARGEST = 1_000_000
 class Facts:
     """threshold, base_rate: of defect packs, as probabilities. precision: of its warnings on the
     validation rows, accuracy (and its lower end) and never: that of saying "clean" to all.
-    targets: languages it writes. weights, data: licences.
+    languages: of what it was tuned on. targets: languages it writes. weights, data: licences.
     """
 
     task: str = ""
@@ -73,8 +73,8 @@ def facts_of(card: Mapping[str, Any]) -> Facts:
         accuracy=_share(accuracy.get("value")),
         least=_share(interval[0]) if interval else None,
         rows=int(_number(accuracy.get("n")) or _number(f1.get("n")) or 0),
-        languages=tuple(x for x in _list(about.get("languages")) if isinstance(x, str)),
-        targets=tuple(dict.fromkeys(x for x in told if isinstance(x, str) and is_language(x))),
+        languages=_names(_list(about.get("languages"))),
+        targets=_names(told),
         weights=str(licence.get("weights", "")),
         data=str(licence.get("data", "")),
     )
@@ -124,6 +124,12 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
+
+
+def _names(values: list[Any]) -> tuple[str, ...]:
+    """Our own names of languages; what is none is left."""
+    known = [find_language(x).name for x in values if isinstance(x, str) and is_language(x)]
+    return tuple(dict.fromkeys(known))
 
 
 def _number(value: Any) -> float | None:

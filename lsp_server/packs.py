@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,12 @@ class Chosen:
     def shown(self) -> str:
         """As `label`, without the project's number."""
         return f"{bare_name(self.name)}@{self.version}"
+
+    def speaks(self, language: str, target: str = "") -> bool:
+        """Whether its card has nothing against a language, and one to write; "" is any."""
+        facts = self.facts or Facts()
+        named = ((language, facts.languages), (target, facts.targets))
+        return all(not asked or not known or asked in known for asked, known in named)
 
 
 def project_key(root: Path) -> str:
@@ -148,25 +154,38 @@ class Packs:
         return new
 
     def choose(
-        self, task: str, wanted: str = "", path: Path | None = None, root: Path | None = None
+        self,
+        task: str,
+        wanted: str = "",
+        path: Path | None = None,
+        root: Path | None = None,
+        *,
+        language: str = "",
+        target: str = "",
     ) -> Chosen | None:
-        """The pack for a task: picked by hand, set, of the project, the engine's own; in order."""
+        """The pack for a task: picked by hand, set, of the project, the engine's own; in order.
+
+        language, target: one whose card names others is passed over, unless it was asked for by
+        name; `summarize` has it answer where there is no better.
+        """
         picked = self.picked.get(task, "")
         name = wanted if not picked or foreign(picked, root) else picked
         if name:
             return None if foreign(name, root) else self._named(name, task, path, root)
-        for folder in near_packs(path, root):
-            sent = self._sent.get(content_of(folder) or "")
-            if sent is not None and sent.task == task:
-                return self._chosen(sent)
+        ranked = self.ranked(task, path, root)
+        fit = (one for one in ranked if one.speaks(language, target))
+        return next(fit, ranked[0] if ranked and task == "summarize" else None)
+
+    def ranked(self, task: str, path: Path | None, root: Path | None) -> list[Chosen]:
+        """Packs that may answer for a task unasked, the nearest first."""
+        sent = [self._sent.get(content_of(folder) or "") for folder in near_packs(path, root)]
+        near = [pack for pack in sent if pack is not None and pack.task == task]
         mine = project_key(root) if root else ""
         usable = [p for p in self.listed if p.task == task and p.active]
+        usable.sort(key=lambda p: (p.created, p.where == "service"), reverse=True)
         own = [p for p in usable if (m := OF_PROJECT.fullmatch(p.name)) and m[1] == mine]
         open_to_all = [p for p in usable if not OF_PROJECT.fullmatch(p.name)]
-        for group in (own, open_to_all):
-            if group:
-                return self._chosen(max(group, key=lambda p: (p.created, p.where == "service")))
-        return None
+        return [self._chosen(pack) for pack in (*near, *own, *open_to_all)]
 
     def names(self, task: str, root: Path | None = None) -> list[str]:
         """Names that may be picked for a task."""
@@ -197,8 +216,3 @@ class Packs:
         if key not in self._facts:
             self._facts[key] = facts_for(pack)
         return Chosen(pack.name, pack.version, pack.task, pack.backbone, self._facts[key])
-
-
-def tasks_of(packs: Iterable[PackInfo]) -> set[str]:
-    """Tasks that some pack answers for."""
-    return {pack.task for pack in packs if pack.active}

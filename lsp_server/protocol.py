@@ -1,6 +1,6 @@
 """`HardenedProtocol`: pygls' protocol with its traps closed.
 
-What is different, each with a test in `tests/test_lsp_protocol.py`:
+What is different, each with a test in `tests/test_lsp_protocol.py` and `test_lsp_traps.py`:
 requests before `initialize` get -32002 and those after `shutdown` -32600, as the protocol says;
 what is no JSON, no request or has other parameters gets -32700, -32600 or -32602 with its id;
 a cancelled handler answers -32800 at once, and a reply that comes after its waiter has left is

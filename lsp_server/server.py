@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from lsprotocol import types
@@ -212,7 +211,9 @@ class CodepromptServer(LanguageServer):
         self.status.resting(reason)
         return bool(reason)
 
-    async def pack_for(self, task: str, path: Path | None, settings: Settings) -> Chosen:
+    async def pack_for(
+        self, task: str, document: Document, settings: Settings, target: str = ""
+    ) -> Chosen:
         """The pack that answers. Raises `CodepromptError` where there is none."""
         if self.engine.client is None or not self.packs.listed:
             await self.refresh_packs()
@@ -220,17 +221,31 @@ class CodepromptServer(LanguageServer):
             self.packs.outdate()
             self.spawn(self.refresh_packs())
         wanted = getattr(settings.packs, task, "")
-        root = self.folders.root_of(path)
-        found = self.packs.choose(task, wanted, path, root)
+        found = self.choose(task, document, settings, target)
         if found is None:
-            self.status.missing(task, wanted)
+            language = document.language.name if document.language else ""
+            pair = f" of {language}" + (f" to {target}" if target else "") if language else ""
+            self.status.missing(task, wanted, pair)
             raise PackError(
                 f"No pack called '{wanted}' answers for {task}" if wanted
-                else f"There is no pack for {task}",
+                else f"There is no pack for {task}{pair}",
                 do=f"Tune one on this project, or set codeprompt.packs.{task}",
             )  # fmt: skip
         self.status.chosen(found)
         return found
+
+    def choose(
+        self, task: str, document: Document, settings: Settings, target: str = ""
+    ) -> Chosen | None:
+        """The pack that answers, among those known of; no engine is asked."""
+        return self.packs.choose(
+            task,
+            getattr(settings.packs, task, ""),
+            document.path,
+            self.folders.root_of(document.path),
+            language=document.language.name if document.language else "",
+            target=target,
+        )
 
     async def refresh_packs(self) -> None:
         """Read the engine's list of packs; features look again where it has changed."""
@@ -257,7 +272,7 @@ class CodepromptServer(LanguageServer):
         target: str = "",
     ) -> Query:
         """A question about a function, with the pack for it. Raises `CodepromptError`."""
-        pack = await self.pack_for(task, document.path, settings)
+        pack = await self.pack_for(task, document, settings, target)
         return Query(task, function, pack, target, self.file_of(document))
 
 

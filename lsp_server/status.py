@@ -37,8 +37,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         """What the notification carries."""
-        lacking = [f"No pack for {task}." for task in self._missing]
-        parts = [self._state.message, *lacking]
+        parts = [self._state.message, *self._missing.values()]
         if self._resting:
             parts.append(f"Passive features rest: {self._resting}.")
         return {
@@ -65,12 +64,15 @@ class Status:
             self._missing.pop(pack.task, None)
             self._tell()
 
-    def missing(self, task: str, wanted: str) -> None:
-        """No pack answers for a task."""
-        if self._missing.get(task) != wanted:
-            self._missing[task] = wanted
+    def missing(self, task: str, wanted: str, languages: str = "") -> None:
+        """No pack answers for a task; the log has each sentence once."""
+        told = f"No pack called '{wanted}'." if wanted else f"No pack for {task}{languages}."
+        if self._missing.get(task) != told:
+            self._missing[task] = told
             self._packs.pop(task, None)
-            self.log(f"No pack called '{wanted}'." if wanted else f"No pack for {task}.")
+            if (task, told) not in self._logged:
+                self._logged.add((task, told))
+                self.log(told)
             self._tell()
 
     def resting(self, reason: str) -> None:

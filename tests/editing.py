@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from codeprompt.client import PackInfo
 from lsp_server.server import CodepromptServer
 
 COMMAND = [sys.executable, "-m", "lsp_server"]
@@ -167,3 +168,8 @@ def at(path: Path, line: int, character: int) -> dict[str, Any]:
         "textDocument": {"uri": path.as_uri()},
         "position": {"line": line, "character": character},
     }
+
+
+def listed(name: str, task: str = "summarize", **more: Any) -> PackInfo:
+    """A pack as the engine lists it."""
+    return PackInfo(**{"name": name, "task": task, "version": "aa", "active": "aa", **more})

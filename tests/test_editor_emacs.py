@@ -77,7 +77,7 @@ def test_a_whole_project_is_documented_by_the_same_command(seen: dict[str, Any])
 
 def test_translation_explanation_and_report_open_in_buffers(seen: dict[str, Any]) -> None:
     """Even where Eglot cannot be asked to show a document."""
-    assert "rgb_to_yiq of colors.py, translated from python" in seen["translation"]
+    assert "rgb_to_yiq of colors.py, translated from Python" in seen["translation"]
     assert seen["explanation"].startswith("# rgb_to_yiq\n")
     assert "| `hsv_to_rgb` |" in seen["report"]
 

@@ -24,9 +24,8 @@ from lsp_server.settings import Settings, read
 from lsp_server.shown import REPORT
 from lsp_server.trust import Trust
 from tests.edited import SOURCE, Editor, World, project, world
-from tests.editing import Local, at, opened, raw
+from tests.editing import Local, at, listed, opened, raw
 from tests.serviced import pack
-from tests.test_lsp_parts import listed
 
 TEXT = "def f():\n    return 1\n"
 NOTHING: dict[str, Any] = {}

@@ -60,7 +60,7 @@ def test_a_whole_file_is_documented_and_taken_back_by_one_undo(seen: dict[str, A
 
 def test_translation_explanation_and_report_open_in_buffers(seen: dict[str, Any]) -> None:
     """Even where Neovim cannot be asked to show a document."""
-    assert "rgb_to_yiq of colors.py, translated from python" in seen["translation"][0]
+    assert "rgb_to_yiq of colors.py, translated from Python" in seen["translation"][0]
     assert seen["explanation"][0] == "# rgb_to_yiq"
     assert any("| `hsv_to_rgb` |" in line for line in seen["report"])
 

@@ -94,7 +94,7 @@ def test_diagnostics_are_pulled_and_unchanged_the_second_time(seen: dict[str, An
 
 def test_a_translation_is_a_document_of_our_own_scheme(seen: dict[str, Any]) -> None:
     """Read by `workspace/textDocumentContent`."""
-    assert "rgb_to_yiq of colors.py, translated from python" in seen["translation"]
+    assert "rgb_to_yiq of colors.py, translated from Python" in seen["translation"]
 
 
 def test_cancelled_and_outdated_requests_have_their_codes(seen: dict[str, Any]) -> None:

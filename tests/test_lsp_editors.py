@@ -172,7 +172,7 @@ async def test_a_translation_opens_in_a_document_of_its_own(editor: Editor) -> N
             types.TextDocumentContentParams(uri=told["uri"])
         )
         assert told["text"] in found.text
-        assert "translated from python by a model" in found.text
+        assert "translated from Python by a model" in found.text
     else:
         assert told["uri"].startswith("file:///")
 

@@ -1,4 +1,4 @@
-"""Parts of the language server by themselves: settings, turns, rest, skips, packs, trust."""
+"""Parts of the language server by themselves: settings, turns, rest, skips, places, answers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from typing import Any
 import pytest
 from lsprotocol import types
 
-from codeprompt.client import Item, PackInfo
+from codeprompt.client import Item
 from codeprompt.languages.functions import functions
-from lsp_server.answers import Answer, Answers, Query, as_answer
-from lsp_server.cards import Facts, facts_of
+from lsp_server.answers import Answers, Query
 from lsp_server.commands.explain import parts_of
 from lsp_server.debounce import LEAST, MOST, Latest, Superseded
 from lsp_server.documents import Document
-from lsp_server.features.diagnostics import Warnings, message, threshold, unworthy, worth
 from lsp_server.features.hover import head_range, pointed_at
 from lsp_server.features.inline_completion import opening
-from lsp_server.packs import Chosen, Packs, near_packs, project_name
+from lsp_server.packs import Chosen
 from lsp_server.power import Power
-from lsp_server.settings import Diagnostics, Pause, Settings, nearest_file, read, read_file
+from lsp_server.settings import Pause, Settings, nearest_file, read, read_file
 from lsp_server.skips import Skips
-from lsp_server.trust import Trust, content_of
 from tests.editing import Local, at, opened
-
-FACTS = Facts("defect", 0.6, 0.4, 0.72, 0.85, 0.8, 200)
 
 
 @pytest.fixture(autouse=True)
@@ -219,211 +214,6 @@ def test_files_are_left_alone_with_a_reason_that_is_told_once(tmp_path: Path) ->
     assert len(told) == len(cases) - 1
 
 
-# --- packs and trust
-
-
-def listed(name: str, task: str = "summarize", **more: Any) -> PackInfo:
-    """A pack as the engine lists it."""
-    return PackInfo(**{"name": name, "task": task, "version": "aa", "active": "aa", **more})
-
-
-def write_pack(folder: Path, content: str = "{}") -> Path:
-    """Something that looks like a pack."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "card.json").write_text(content)
-    (folder / "prompt.safetensors").write_bytes(b"x")
-    return folder
-
-
-class Engine:
-    """Takes packs as the engine's client does."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bool]] = []
-
-    async def upload_pack(self, folder: Path, name: str, activate: bool) -> PackInfo:
-        """Keep the name."""
-        self.sent.append((name, activate))
-        return listed(name, version=f"v{len(self.sent)}")
-
-
-def test_a_project_s_pack_is_asked_about_before_it_is_sent(tmp_path: Path) -> None:
-    """Consent counts for its content: a changed pack is asked about again; refusal is kept too."""
-    pack = write_pack(tmp_path / ".codeprompt/packs/ours")
-    engine, asked = Engine(), []
-
-    async def send(answer: bool | None) -> Packs:
-        async def ask(folder: Path) -> bool | None:
-            asked.append(folder.name)
-            return answer
-
-        packs = Packs(Trust())
-        await packs.send_project(engine, tmp_path / "a.py", tmp_path, ask)  # type: ignore[arg-type]
-        return packs
-
-    assert asyncio.run(send(None)).choose("summarize", "", tmp_path / "a.py", tmp_path) is None
-    assert asyncio.run(send(False)).choose("summarize", "", tmp_path / "a.py", tmp_path) is None
-    assert engine.sent == []
-    packs = asyncio.run(send(True))
-    chosen = packs.choose("summarize", "", tmp_path / "a.py", tmp_path)
-    assert chosen is not None
-    assert (chosen.label, chosen.shown) == (f"{project_name(tmp_path, 'ours')}@v1", "ours@v1")
-    assert engine.sent == [(project_name(tmp_path, "ours"), False)]
-    assert packs.choose("summarize", "", Path("/elsewhere/a.py"), Path("/elsewhere")) is None
-    asyncio.run(send(None))
-    assert asked == ["ours"] * 3
-    content = content_of(pack)
-    (pack / "prompt.safetensors").write_bytes(b"y")
-    assert content_of(pack) != content
-    asyncio.run(send(None))
-    assert asked == ["ours"] * 4
-
-
-def test_the_nearest_packs_come_first(tmp_path: Path) -> None:
-    """Up to the project's root, and never above it."""
-    write_pack(tmp_path / ".codeprompt/packs/above")
-    write_pack(tmp_path / "root/.codeprompt/packs/one")
-    write_pack(tmp_path / "root/part/.codeprompt/packs/two")
-    root = tmp_path / "root"
-    names = [folder.name for folder in near_packs(root / "part/a.py", root)]
-    assert names == ["two", "one"]
-
-
-def test_the_pack_is_picked_by_hand_by_setting_by_project_else_the_newest(tmp_path: Path) -> None:
-    """Another project's is never taken, and a retired one neither."""
-    packs = Packs(Trust())
-    mine = project_name(tmp_path, "summarize")
-    packs.listed = [
-        listed("old", created="2026-01-01"),
-        listed("new", created="2026-02-01"),
-        listed("project.00000000.theirs", created="2026-03-01"),
-        listed("retired", active=None, created="2026-04-01"),
-        listed("sorter", "defect"),
-    ]
-
-    def chosen(wanted: str = "") -> str | None:
-        found = packs.choose("summarize", wanted, tmp_path / "a.py", tmp_path)
-        return found.label if found else None
-
-    assert chosen() == "new@aa"
-    assert chosen("old") == "old@aa"
-    assert chosen("old@bb") == "old@bb"
-    assert chosen("sorter") is None
-    packs.listed.append(listed(mine, created="2025-01-01"))
-    assert chosen() == f"{mine}@aa"
-    assert chosen("summarize") == f"{mine}@aa"
-    packs.picked["summarize"] = "old"
-    assert chosen() == "old@aa"
-    assert packs.names("summarize", tmp_path) == ["new", "old", mine, "retired"]
-
-
-# --- warnings
-
-
-def defect(text: str = "def f(a):\n    return a\n") -> tuple[Document, Query]:
-    """A document and the question about its function."""
-    document = Document("file:///a.py", text, language_id="python")
-    pack = Chosen("d", "v", "defect", "builtin", FACTS)
-    return document, Query("defect", document.functions[0], pack)
-
-
-def test_a_warning_does_not_flicker() -> None:
-    """It comes at the threshold, and goes only a margin below it."""
-
-    async def check() -> None:
-        local = Local()
-        warnings = Warnings(local.server)
-        document, query = defect()
-
-        def shown(probability: float) -> bool:
-            answer = Answer("defective", probability, "d@v")
-            local.server.answers._known[query.key] = answer
-            return bool(warnings.items(document, [query], Settings()))
-
-        found = [shown(p) for p in (0.59, 0.61, 0.57, 0.56, 0.54, 0.57, 0.6)]
-        assert found == [False, True, True, True, False, False, True]
-
-    asyncio.run(check())
-
-
-def test_a_warning_stands_on_the_lines_that_a_pack_names() -> None:
-    """Counted in the text without its docstring, which is what the pack was asked about."""
-
-    async def check() -> None:
-        local = Local()
-        text = 'x = 1\ndef f(a):\n    """Doc.\n    """\n    b = a\n    return b\n'
-        document, query = defect(text)
-        local.server.packs.listed = [listed("lines", "localize")]
-        warnings = Warnings(local.server)
-        known = local.server.answers._known
-        known[query.key] = Answer("defective", 0.9, "d@v")
-        located = warnings._located(document, query, Settings())
-        assert located is not None
-        assert warnings.items(document, [query], Settings())[0].range.start.line == 1
-        parts = [Item(start_line=2, end_line=2, label="defective", score=0.8),
-                 Item(start_line=3, end_line=3, label="clean", score=0.1)]  # fmt: skip
-        known[located.key] = as_answer(parts, located.pack)
-        (found,) = warnings.items(document, [query], Settings())
-        assert (found.range.start.line, found.range.end.line) == (4, 5)
-
-    asyncio.run(check())
-
-
-def test_a_warning_says_its_rates() -> None:
-    """Probability, base rate, precision on validation, pack."""
-    _, query = defect()
-    text = message(query.function, Answer("defective", 0.83, "d@v"), query.pack)
-    assert text == (
-        "f may have a defect: probability 83%; base rate 40%; "
-        "72% of such warnings were right on validation (n=200) [d@v]"
-    )
-    assert threshold(Settings(), FACTS) == 0.6
-    assert threshold(Settings(diagnostics=Diagnostics(threshold=0.9)), FACTS) == 0.9
-    assert threshold(Settings(), None) == 0.5
-
-
-def test_a_pack_that_does_not_beat_never_stays_silent() -> None:
-    """By the lower end of its accuracy; without one there is no proof."""
-    assert worth(FACTS)
-    assert not worth(dataclasses.replace(FACTS, least=0.59))
-    assert not worth(Facts())
-    assert not worth(None)
-    weak = Chosen("d", "v", "defect", "b", dataclasses.replace(FACTS, accuracy=0.61, least=0.55))
-    assert "right on 61%" in unworthy(weak)
-    assert "never warning would be on 60%" in unworthy(weak)
-
-
-def test_the_ignore_comment_is_honoured_and_trivial_bodies_are_left() -> None:
-    """As `codeprompt check` does."""
-    text = (
-        "# codeprompt: ignore\ndef a(x):\n    return x + 1\n\n"
-        "def b(x):  # codeprompt: ignore\n    return x + 1\n\n"
-        "def c(x):\n    return x + 1\n\ndef d(x):\n    pass\n"
-    )
-    document, query = defect(text)
-
-    async def check() -> None:
-        found = Warnings(Local().server).queries(document, query.pack)
-        assert [one.function.name for one in found] == ["c"]
-
-    asyncio.run(check())
-
-
-def test_facts_are_read_from_whatever_a_card_holds() -> None:
-    """Missing and odd values are left."""
-    card = {
-        "task": "defect", "threshold": 0.6, "base_rate": 0.4, "licence": {"weights": "MIT"},
-        "scores": [
-            {"metric": "accuracy", "value": 85.0, "n": 200, "interval": [80.0, 90.0]},
-            {"metric": "f1", "value": 70.0, "parts": {"precision": 72.0}},
-        ],
-    }  # fmt: skip
-    found = facts_of(card)
-    assert dataclasses.replace(found, weights="") == FACTS
-    assert found.beats_never
-    assert facts_of({"scores": 3, "threshold": "x", "data": [], "licence": None}) == Facts()
-
-
 # --- places
 
 
@@ -495,7 +285,6 @@ def test_one_computation_serves_all_who_wait_and_stops_with_the_last() -> None:
             except asyncio.CancelledError:
                 stopped.append(given[1])
                 raise
-            from codeprompt.client import Item
 
             return [Item(text="Gives back a.", score=-0.5)]
 
@@ -530,12 +319,16 @@ def test_one_computation_serves_all_who_wait_and_stops_with_the_last() -> None:
     asyncio.run(check())
 
 
-def test_the_list_of_actions_asks_no_engine(tmp_path: Path) -> None:
+def test_the_list_of_actions_asks_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even for one that is not there; unsupported kinds are not offered."""
 
     async def check() -> None:
         local = Local()
         await local.begin()
+        # Opening a document wakes an engine, which would stay behind.
+        monkeypatch.setattr(local.server.engine, "_wake", asyncio.get_running_loop().create_future)
         path = tmp_path / "a.py"
         local.send("textDocument/didOpen", opened(path, "def f(a):\n    return a\n", "python"))
         place = at(path, 0, 5)
@@ -544,10 +337,9 @@ def test_the_list_of_actions_asks_no_engine(tmp_path: Path) -> None:
             "range": {"start": place["position"], "end": place["position"]},
             "context": {"diagnostics": [], "only": ["refactor"]},
         }
-        local.server.engine.wake = lambda: None  # type: ignore[method-assign]
         found = (await local.ask(5, "textDocument/codeAction", given))["result"]
         assert [action["title"] for action in found] == ["Write the documentation of f"]
         assert found[0]["command"] == "codeprompt.document"
-        assert local.server.engine.state.kind in ("idle", "starting")
+        assert local.server.engine.state.kind == "idle"
 
     asyncio.run(check())

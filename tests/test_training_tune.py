@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -27,6 +28,7 @@ from codeprompt.errors import (
 from codeprompt.inject import Injection
 from codeprompt.pack import folder as pack_folder
 from codeprompt.pack import load
+from codeprompt.pack.card import DataCard
 from codeprompt.registry import METHODS
 from codeprompt.training import guard, seed
 from codeprompt.training.setup import Setup, prepare
@@ -455,6 +457,14 @@ def test_an_untrained_pack_needs_no_shots(ask: Ask) -> None:
     prior = result.pack.card.prior
     assert prior is not None
     assert sum(torch.tensor(prior).exp().tolist()) == pytest.approx(1.0)
+
+
+def test_a_card_names_the_languages_of_its_rows(ask: Ask) -> None:
+    """Those that the rows say, or the user; a card without them is as before."""
+    told = tune(ask(method="hard", language="go", target_language="java")).pack.card.data
+    assert (told.languages, told.target_languages) == (["go"], ["java"])
+    silent = DataCard()
+    assert "languages" not in msgspec.to_builtins(silent)
 
 
 def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -> None:

@@ -217,6 +217,9 @@ def _about(card: Card, folder: Path) -> list[tuple[str, str]]:
             f"{card.seed}" + (f", the best of {len(card.seeds)}" if len(card.seeds) > 1 else ""),
         ),
     ]
+    spoken = [named for named in (data.languages, data.target_languages) if isinstance(named, list)]
+    if spoken:
+        rows.insert(-1, ("languages", " to ".join(", ".join(named) for named in spoken)))
     if card.licence.weights or card.licence.data:
         told = (("weights", card.licence.weights), ("data", card.licence.data))
         rows.append(("licence", "; ".join(f"{of}: {what}" for of, what in told if what)))

@@ -34,7 +34,7 @@ CPLUSPLUS = re.compile(
 class Language:
     """One programming language, as plain data.
 
-    name: the registry's name, e.g. `c-sharp`.
+    name: the registry's name, e.g. `c-sharp`. title: as people write it, e.g. `C#`.
     extensions: of its files, lower case with the dot.
     grammars: `module:function`, each giving a grammar; the first that parses without error wins.
     functions: node types of functions, methods and constructors.
@@ -55,6 +55,7 @@ class Language:
     """
 
     name: str
+    title: str
     extensions: tuple[str, ...]
     grammars: tuple[str, ...]
     functions: tuple[str, ...]

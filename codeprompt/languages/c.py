@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="c",
+    title="C",
     extensions=(".c", ".h"),
     grammars=("tree_sitter_c:language",),
     functions=("function_definition",),

@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="c-sharp",
+    title="C#",
     aliases=("cs", "csharp", "c#"),
     extensions=(".cs",),
     grammars=("tree_sitter_c_sharp:language",),

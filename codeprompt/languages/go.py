@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="go",
+    title="Go",
     aliases=("golang",),
     extensions=(".go",),
     grammars=("tree_sitter_go:language",),

@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="java",
+    title="Java",
     extensions=(".java",),
     grammars=("tree_sitter_java:language",),
     functions=("method_declaration", "constructor_declaration", "compact_constructor_declaration"),

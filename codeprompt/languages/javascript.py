@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="javascript",
+    title="JavaScript",
     aliases=("js", "jsx", "node"),
     extensions=(".js", ".jsx", ".mjs", ".cjs"),
     grammars=("tree_sitter_javascript:language",),

@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="php",
+    title="PHP",
     extensions=(".php", ".phtml"),
     grammars=("tree_sitter_php:language_php", "tree_sitter_php:language_php_only"),
     functions=("function_definition", "method_declaration"),

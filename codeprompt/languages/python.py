@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="python",
+    title="Python",
     aliases=("py", "python3"),
     extensions=(".py", ".pyi", ".pyw"),
     grammars=("tree_sitter_python:language",),

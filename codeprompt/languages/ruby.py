@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="ruby",
+    title="Ruby",
     aliases=("rb",),
     extensions=(".rb", ".rake"),
     grammars=("tree_sitter_ruby:language",),

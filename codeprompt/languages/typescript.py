@@ -6,6 +6,7 @@ from codeprompt.languages.base import Language
 
 LANGUAGE = Language(
     name="typescript",
+    title="TypeScript",
     aliases=("ts", "tsx"),
     extensions=(".ts", ".tsx", ".mts", ".cts"),
     grammars=("tree_sitter_typescript:language_typescript", "tree_sitter_typescript:language_tsx"),

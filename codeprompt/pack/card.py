@@ -48,6 +48,8 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     shots: as asked for, None for all. rows, dev_rows: as used. form: whether `code` was source text
     or the tokens of it with one space between (CodeSearchNet); questions are put in the same form.
+    languages, target_languages: of the code in those rows, and of what it becomes; older cards do
+    not say, and say so by leaving them out, as their `integrity` counts every field.
     """
 
     where: str = ""
@@ -56,6 +58,8 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shots: Count | None = None
     rows: Count = 0
     dev_rows: Count = 0
+    languages: list[str] | msgspec.UnsetType = msgspec.UNSET
+    target_languages: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DevScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

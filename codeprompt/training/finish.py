@@ -85,6 +85,7 @@ def _card(
             "shots": (setup.recipe.shots or None) if setup.method.trains else 0,
             "rows": len(best.train),
             "dev_rows": len(best.dev_rows),
+            **_languages([*best.train, *best.dev_rows]),
         },
         "seed": best.seed,
         "seeds": list(request.seeds),
@@ -101,6 +102,15 @@ def _form(rows: Sequence[Example]) -> str:
     fields = rows[0].fields if rows else {}
     code = fields.get("code", "")
     return "text" if fields.get("raw_code", code) == code else "tokens"
+
+
+def _languages(rows: Sequence[Example]) -> dict[str, list[str]]:
+    """The languages that rows are in, and are turned into, where they say so."""
+    found = {
+        f"{field}s": sorted({row.fields[field] for row in rows if row.fields.get(field)})
+        for field in ("language", "target_language")
+    }
+    return {name: listed for name, listed in found.items() if listed}
 
 
 def _rate(setup: Setup, positive: str | None) -> float | None:

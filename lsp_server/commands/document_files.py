@@ -67,7 +67,7 @@ async def _documents(
 async def _changes(server: CodepromptServer, document: Document) -> tuple[list[Change], int]:
     """Changes for the functions without documentation, and how many answers were too unsure."""
     settings = server.settings_of(document)
-    pack = await server.pack_for("summarize", document.path, settings)
+    pack = await server.pack_for("summarize", document, settings)
     file = server.file_of(document)
     queries = [
         Query("summarize", function, pack, file=file)

@@ -55,7 +55,7 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
 async def _rows(server: CodepromptServer, document: Document) -> list[tuple[str, int, str, str]]:
     """Name, line, sentence and how sure, of each function."""
     settings = server.settings_of(document)
-    pack = await server.pack_for("summarize", document.path, settings)
+    pack = await server.pack_for("summarize", document, settings)
     file = server.file_of(document)
     queries = [
         Query("summarize", function, pack, file=file)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
+from codeprompt.languages.base import find_language
 from codeprompt.languages.functions import Function
 from lsp_server.documents import Document
 from lsp_server.edits import documentation_change, workspace_edit
@@ -75,8 +76,9 @@ def _all(
             )
         if settings.translate.enabled:
             for target in targets_for(server, document, settings):
+                language = find_language(target).title if target else "another language"
                 yield _command(
-                    f"Translate {function.name} to {target or 'another language'}",
+                    f"Translate {function.name} to {language}",
                     Kind.RefactorRewrite,
                     "codeprompt.translate",
                     {**data, "target": target} if target else data,

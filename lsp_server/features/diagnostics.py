@@ -55,7 +55,7 @@ class Warnings:
         if settings.diagnostics.mode == "off" or self.server.rests(settings):
             return None
         try:
-            pack = await self.server.pack_for("defect", document.path, settings)
+            pack = await self.server.pack_for("defect", document, settings)
         except CodepromptError:
             return None
         if settings.diagnostics.mode == "auto" and not worth(pack.facts):
@@ -87,8 +87,7 @@ class Warnings:
         answer = self.server.answers.known(query)
         if answer is None or answer.confidence < self._least(document, query, settings):
             return None
-        root = self.server.folders.root_of(document.path)
-        pack = self.server.packs.choose("localize", settings.packs.localize, document.path, root)
+        pack = self.server.choose("localize", document, settings)
         return Query("localize", query.function, pack, file=query.file) if pack else None
 
     def _least(self, document: Document, query: Query, settings: Settings) -> float:

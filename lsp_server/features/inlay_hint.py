@@ -39,7 +39,7 @@ def register(server: CodepromptServer) -> None:
             return []
         document, settings = found
         try:
-            pack = await server.pack_for("summarize", document.path, settings)
+            pack = await server.pack_for("summarize", document, settings)
         except CodepromptError:
             return []
         hints, missing, file = [], [], server.file_of(document)

@@ -1,4 +1,4 @@
-"""Which languages a function can be translated to: those set, else those the pack is known for."""
+"""Which languages a function can be translated to: those set, else those that packs write."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ def targets_for(server: CodepromptServer, document: Document, settings: Settings
 
     "" alone where there is a pack and nobody knows what it writes: a person is asked.
     """
-    root = server.folders.root_of(document.path)
-    pack = server.packs.choose("translate", settings.packs.translate, document.path, root)
-    if pack is None:
+    own = document.language.name if document.language else ""
+    first = server.choose("translate", document, settings)
+    if first is None:
         return []
-    known = pack.facts.targets if pack.facts else ()
+    picked = settings.packs.translate or server.packs.picked.get("translate")
+    root = server.folders.root_of(document.path)
+    packs = [first] if picked else server.packs.ranked("translate", document.path, root)
+    known = [name for pack in packs if pack.speaks(own) and pack.facts
+             for name in pack.facts.targets]  # fmt: skip
     names = [find_language(name).name for name in settings.translate.targets or known
              if is_language(name)]  # fmt: skip
     if not names:
         return [""]
-    own = document.language.name if document.language else ""
     return [name for name in dict.fromkeys(names) if name != own]

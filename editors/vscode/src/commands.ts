@@ -44,7 +44,7 @@ export function actions(
     },
     translateFunction: async () => {
       const editor = editorInFront();
-      const target = editor && (await language(editor.document));
+      const target = editor && (await language(session, editor.document));
       return target && session.execute("codeprompt.translate", { ...cursor(), target });
     },
     explainWarning: async () => {
@@ -101,11 +101,16 @@ function named(pack: string): { label: string; description: string; pack: string
   return { label, description: label === pack ? "" : "tuned on this project", pack };
 }
 
-async function language(document: vscode.TextDocument): Promise<string | undefined> {
-  const wanted = vscode.workspace
-    .getConfiguration(SECTION, document)
-    .get<string[]>("translate.targets", []);
-  const items = targets(document.languageId, wanted);
+/** A language that packs for this document's write; a person picks where there are several. */
+async function language(
+  session: Session,
+  document: vscode.TextDocument,
+): Promise<string | undefined> {
+  const given = { uri: document.uri.toString(), list: true };
+  const offered = await session.execute<{ targets: string[] }>("codeprompt.translate", given);
+  if (!offered) return undefined;
+  const items = targets(document.languageId, offered.targets);
+  if (items.length === 1) return items[0]?.name;
   const placeHolder = "Translate to which language?";
   return (await vscode.window.showQuickPick([...items], { placeHolder }))?.name;
 }

@@ -68,6 +68,7 @@ async function main() {
 }
 
 let versionBefore = "";
+let warned = "";
 
 async function restrictedMode(editor) {
   await editor.file("graphlib.py");
@@ -123,6 +124,7 @@ async function warning(editor) {
   await row.waitFor();
   const text = await row.innerText();
   assert.match(text, /probability \d+%.*\[defect@\w+\]/s);
+  warned = /(\w+) may have/.exec(text)[1];
   await row.click();
   await editor.page.waitForSelector(".squiggly-info");
   await editor.away();
@@ -146,6 +148,7 @@ async function preview(editor) {
   await editor.sees(".composite.panel", "Refactor Preview");
   const rows = editor.page.locator(".bulk-edit-panel .monaco-list-row");
   await rows.nth(4).waitFor();
+  await editor.page.locator(".notification-toast", { hasText: "Write doc" }).waitFor({ state: "hidden" });
   await editor.picture("preview-dark");
   const count = await rows.count();
   await editor.press(".bulk-edit-panel", "Discard");
@@ -193,10 +196,6 @@ async function statusPage(editor) {
 async function lightPictures(editor) {
   await editor.command("Preferences: Toggle between Light/Dark Themes");
   await editor.page.waitForSelector(".monaco-workbench.vs");
-  await editor.file("graphlib.py");
-  await editor.line(54, 9);
-  await editor.hover("def _get_nodeinfo", "_get_nodeinfo", BY_MODEL);
-  await editor.picture("hover-light");
   await editor.file("heapq.py");
   await editor.command("Problems: Focus on Problems View");
   await editor.page
@@ -205,6 +204,8 @@ async function lightPictures(editor) {
     .click();
   await editor.picture("warning-light");
   await editor.command("View: Toggle Panel Visibility");
+  await editor.hover(`def ${warned}`, warned, BY_MODEL);
+  await editor.picture("hover-light");
   await editor.command("codeprompt: Show Status");
   const page = await webview(editor);
   await page.locator("text=Packs that answer").waitFor();

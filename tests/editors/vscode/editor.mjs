@@ -28,10 +28,15 @@ export class Editor {
     page.setDefaultTimeout(5 * MINUTE);
   }
 
-  /** Keep what is seen. */
+  /** Keep what is seen, once nothing moves or fades any more. */
   async picture(name) {
     if (!this.pictures) return;
     mkdirSync(this.pictures, { recursive: true });
+    await this.page.evaluate(() => {
+      const ends = (animation) => animation.effect?.getComputedTiming().endTime !== Infinity;
+      const moving = document.getAnimations().filter(ends);
+      return Promise.all(moving.map(({ finished }) => finished.catch(() => {})));
+    });
     await this.page.screenshot({ path: join(this.pictures, `vscode-${name}.png`) });
   }
 

@@ -4,8 +4,8 @@ FOLDER/project: a small real project, modules of Python's standard library.
 FOLDER/data/packs/defect: a pack that was really tuned, on functions of other such modules, each as
 it is and with one comparison or operator turned; of so few rows it learns next to nothing, which
 its card says.
-FOLDER/settings.json: a threshold at which that pack warns about one function of `heapq.py`, the
-most suspect; its own, chosen on 8 rows, may be anywhere.
+FOLDER/settings.json: a threshold at which that pack warns about one function of the files that are
+opened, the most suspect; its own, chosen on 8 rows, may be anywhere.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULES = ("graphlib", "queue", "heapq", "bisect", "textwrap", "shlex", "sched", "statistics")
+OPENED = ("graphlib", "heapq")
 OTHERS = ("calendar", "fractions", "configparser", "argparse", "zipfile", "tarfile", "csv")
 ROWS = 96
 TURNED: dict[type[ast.AST], type[ast.AST]] = {
@@ -40,8 +41,8 @@ def main(folder: Path) -> None:
         "tune", "defect", "--data", data, "--language", "python", "--shots", 16, "--dev", 8,
         "--steps", 8, "--out", pack,
     )  # fmt: skip
-    heapq = folder / "project" / "heapq.py"
-    told = json.loads(codeprompt("check", heapq, "--pack", pack, "--threshold", 0, "--json"))
+    opened = [folder / "project" / f"{name}.py" for name in OPENED]
+    told = json.loads(codeprompt("check", *opened, "--pack", pack, "--threshold", 0, "--json"))
     highest = max(finding["score"] for finding in told["results"])
     settings = {"codeprompt.diagnostics.threshold": math.floor(100 * highest - 0.5) / 100}
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
