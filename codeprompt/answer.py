@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from torch import Tensor
 
 from codeprompt.backbones.base import Source
 from codeprompt.backbones.generation import Decoding, Hypothesis, generate
+from codeprompt.ensemble import Ensemble
 from codeprompt.errors import PackError
 from codeprompt.forward import classify
 from codeprompt.inject import Injected, Injection, collate
 from codeprompt.labelling import labelled
+from codeprompt.passes import combined, expanded, shares_of
 from codeprompt.plan import Plan, to_source
 from codeprompt.types import Prediction, Rendered
 
@@ -47,21 +50,36 @@ class Row:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Rows that have passed the encoder. rendered: [B][M], see `Plan.mask_counts`."""
+    """Rows that have passed the encoder, every member of a row (see `passes`) in a row of its own.
+
+    rendered: [members][M], see `Plan.mask_counts`. counts: members of each row. shares: log a_k
+    [K] of each row's members; None where it has one alone.
+    """
 
     rendered: Sequence[Sequence[Rendered]]
     source: Source
     hidden: Tensor
     injected: Injected
+    counts: Sequence[int]
+    shares: Sequence[Tensor | None]
 
     def select(self, rows: Sequence[int]) -> Encoded:
         """Some rows; all of them cost nothing."""
-        if len(rows) == len(self.rendered):
+        if len(rows) == len(self.counts):
             return self
-        index = torch.tensor(list(rows), device=self.hidden.device)
-        some = [self.rendered[row] for row in rows]
+        first = [0, *accumulate(self.counts)]
+        places = [at for row in rows for at in range(first[row], first[row + 1])]
+        index = torch.tensor(places, device=self.hidden.device)
+        some = [self.rendered[place] for place in places]
         source, injected = self.source.select(index), self.injected.select(index)
-        return Encoded(some, source, self.hidden[index], injected)
+        counts, shares = [self.counts[row] for row in rows], [self.shares[row] for row in rows]
+        return Encoded(some, source, self.hidden[index], injected, counts, shares)
+
+    @property
+    def table(self) -> Tensor | None:
+        """log a_k [B,K] of rows that have one number of members; None for one."""
+        found = [own for own in self.shares if own is not None]
+        return torch.stack(found) if found else None
 
 
 @torch.inference_mode()
@@ -86,15 +104,18 @@ def answer(
             found = sorted_out(model, prompt, encoded.select(mine))
             for i, prediction in zip(mine, found, strict=True):
                 out[i] = prediction
-    groups: dict[Decoding, list[int]] = {}
+    groups: dict[tuple[Decoding, int], list[int]] = {}
     for i, row in enumerate(rows):
         if prompts[row.prompt].plan.kind == "generate":
-            groups.setdefault(prompts[row.prompt].decoding, []).append(i)
-    for decoding, mine in groups.items():
+            key = (prompts[row.prompt].decoding, encoded.counts[i])
+            groups.setdefault(key, []).append(i)
+    for (decoding, _), mine in groups.items():
         some = encoded.select(mine)
+        shares = some.table
+        decoder: Any = model if shares is None else Ensemble(model, shares)
         tokenizer = prompts[0].plan.tokenizer
         found_ids = generate(
-            model,
+            decoder,
             model.remember(some.hidden, some.source, some.injected),
             some.injected,
             decoding,
@@ -116,10 +137,19 @@ def encode(
 ) -> Encoded:
     """Rows of any prompts through the encoder together; index: each row's prompt in the list."""
     plan = prompts[0].plan
-    injected = collate([p.injection for p in prompts], index)
-    source = to_source([row[0] for row in rendered], plan.tokenizer.pad_id, plan.backbone.device)
-    source = _rounded(source, plan)
-    return Encoded(rendered, source, model.encode(source, injected), injected)
+    found = expanded([p.injection for p in prompts], index, rendered)
+    injected = collate(found.prompts, found.index)
+    pad, device = plan.tokenizer.pad_id, plan.backbone.device
+    source = _rounded(to_source([row[0] for row in found.rendered], pad, device), plan)
+    shares: list[Tensor | None] = [None] * len(index)
+    for number, prompt in enumerate(prompts):
+        mine = [row for row, own in enumerate(index) if own == number]
+        first = torch.tensor([found.first[row] for row in mine], dtype=torch.long, device=device)
+        table = shares_of(model, prompt.injection, source.select(first)) if mine else None
+        for row, own in zip(mine, [] if table is None else table, strict=table is not None):
+            shares[row] = own
+    hidden = model.encode(source, injected)
+    return Encoded(found.rendered, source, hidden, injected, found.counts, shares)
 
 
 def _rounded(source: Source, plan: Plan) -> Source:
@@ -161,6 +191,8 @@ def classified(model: Any, prompt: Prompt, encoded: Encoded) -> list[Prediction]
         states.append(model.encode(sources[-1], injected))
     head = prompt.injection.head
     found = classify(model, plan, encoded.rendered, sources, states, injected, head)
+    gate = prompt.injection.gate
+    found = combined(found, encoded.table, gate is not None and gate.over == "votes")
     out = []
     for row in found.exp().tolist():
         probabilities = dict(zip(plan.labels, row, strict=True))

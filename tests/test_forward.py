@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from codeprompt.answer import Prompt, Row, answer
-from codeprompt.backbones.generation import generate
 from codeprompt.errors import BackboneError, TemplateError
 from codeprompt.forward import classify, encode_all, generation_loss, pad_labels
 from codeprompt.inject import Injection, collate
 from codeprompt.plan import Plan, to_source
 from codeprompt.registry import METHODS
 from codeprompt.template import parse
-from codeprompt.types import Rendered
+from codeprompt.training import guard
+from codeprompt.types import Example, Rendered
 from codeprompt.verbalizers import Verbalizer, label_log_probs
 from tests.tiny import tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, WORDS, prompt_of
@@ -33,22 +33,7 @@ def labels_of(prompt: Prompt, fields: list[dict[str, str]]) -> torch.Tensor:
 def test_train_and_generate_agree(name: str) -> None:
     """The teacher-forced mean log-probability of a greedy answer is its generation score."""
     prompt = prompt_of(name, tiny_t5(), "summarize")
-    plan, model = prompt.plan, prompt.plan.backbone
-    injected = collate([prompt.injection])
-    with torch.no_grad():
-        sources, hidden = encode_all(plan, [plan.render(FIELDS[0])], injected)
-        found = generate(
-            model,
-            model.remember(hidden[0], sources[0], injected),
-            injected,
-            prompt.decoding,
-            eos=plan.tokenizer.eos_id,
-            pad=plan.tokenizer.pad_id,
-            start=model.start_id,
-        )[0][0]
-        ids = [*found.ids, plan.tokenizer.eos_id] if found.finished else list(found.ids)
-        loss = generation_loss(model, sources[0], hidden[0], pad_labels([ids]), injected)
-    assert -float(loss) == pytest.approx(found.score, abs=1e-5)
+    assert guard.check_agrees(prompt.plan, prompt.injection, Example(FIELDS[0])) < 1e-5
 
 
 def test_the_losses_of_a_batch_cut_in_parts_add_up() -> None:

@@ -7,19 +7,20 @@ from dataclasses import asdict
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import hash_tensors
 from codeprompt.errors import UsageError
-from codeprompt.forward import classify, encode_all, generation_loss, pad_labels
-from codeprompt.inject import Injection, collate
+from codeprompt.inject import Injection
 from codeprompt.methods.base import Context, Method
 from codeprompt.plan import Plan
 from codeprompt.registry import METHODS
 from codeprompt.template import parse, resolve
+from codeprompt.training.objective import Objective, Rows
+from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
+from tests.tuned import given_of
 
 FAMILY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
 WORDS = {"clean": ("clean", "good"), "defective": ("bad",)}
@@ -33,26 +34,23 @@ def made(name: str, family: str, kind: str = "classify"):  # type: ignore[no-unt
     method: Method = METHODS.get(name)
     backbone: Backbone = FAMILY[family]()
     settings = method.configure({})
-    template = resolve(method.template(parse(HARD[family]), settings), backbone.tokenizer)
+    given = given_of(method, backbone)
+    hard = parse(HARD[family])
+    template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
     head = method.head(backbone.family) if kind == "classify" else "verbalizer"
     verbalizer = Verbalizer.of(WORDS) if kind == "classify" and head == "verbalizer" else None
     labels = tuple(WORDS) if kind == "classify" else ()
     plan = Plan(backbone, template, kind, 64, 8, labels, "defective", verbalizer)
     words = tuple(ids for _, ids in plan.words)
-    context = Context(backbone, template, 0, words, len(labels), head)
+    context = Context(backbone, template, 0, words, len(labels), head, given)
     return method, backbone, plan, method.build(context, settings)
 
 
 def loss_of(plan: Plan, injection: Injection, kind: str) -> torch.Tensor:
-    backbone = plan.backbone
-    injected = collate([backbone.lower(injection)])
-    rows = [plan.render(fields) for fields in FIELDS]
-    sources, hidden = encode_all(plan, rows, injected)
-    if kind == "generate":
-        labels = pad_labels([plan.target_ids("returns it"), plan.target_ids("zero")])
-        return generation_loss(backbone, sources[0], hidden[0], labels, injected)
-    found = classify(backbone, plan, rows, sources, hidden, injected, injection.head)
-    return F.nll_loss(found, torch.tensor([0, 1]))
+    targets = ("returns it", "zero") if kind == "generate" else tuple(WORDS)
+    rows = [Example(fields, target) for fields, target in zip(FIELDS, targets, strict=True)]
+    objective = Objective(plan, Rows.of(plan, rows))
+    return objective(injection, [0, 1], objective.weight([0, 1]))
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)

@@ -35,7 +35,7 @@ from codeprompt.training.setup import Setup, prepare
 from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
 from codeprompt.types import Example
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5, write_checkpoint
-from tests.tuned import FIELDS, module_of
+from tests.tuned import FIELDS, module_of, source_packs
 
 QUICK: dict[str, Any] = {
     "steps": 4,
@@ -112,6 +112,15 @@ def ask(place: Path, tmp_path: Path) -> Ask:
     return make
 
 
+def sourced(method: str, folder: Path, backbone: Path) -> dict[str, Any]:
+    """Packs to build on, for a method that asks for some."""
+    wanted = METHODS.get(method).settings.__dataclass_fields__
+    if not {"sources", "of"} & set(wanted):
+        return {}
+    packs = source_packs(folder, load_backbone(str(backbone)))
+    return {"sources": packs} if "sources" in wanted else {"of": packs[0]}
+
+
 def setup_of(request: TuneRequest) -> Setup:
     return prepare(request, load_backbone(request.backbone))
 
@@ -126,9 +135,11 @@ def setup_of(request: TuneRequest) -> Setup:
     ]
     + [("defect", "t5", "soft"), ("defect", "llama", "soft")],
 )
-def test_a_tuned_pack_answers_in_the_engine(ask: Ask, task: str, on: str, method: str) -> None:
+def test_a_tuned_pack_answers_in_the_engine(
+    ask: Ask, task: str, on: str, method: str, tmp_path: Path, place: Path
+) -> None:
     """Every method on every family, from data to answers; nothing is left beside the pack."""
-    request = ask(task, on=on, method=method)
+    request = ask(task, on=on, method=method, options=sourced(method, tmp_path, place / on))
     result = tune(request)
     assert result.path == request.out
     assert not (request.out.parent / ".pack.tuning").exists()

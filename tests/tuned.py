@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.variant import own_copy, with_weights
 from codeprompt.inject import Injection
-from codeprompt.methods.base import Context, PromptModule
-from codeprompt.pack import Pack, make_pack
+from codeprompt.methods.base import Context, Given, Method, PromptModule
+from codeprompt.pack import Pack, make_pack, save
 from codeprompt.plan import Plan
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.template import parse, resolve
@@ -47,6 +48,33 @@ FIELDS = [
 ]
 
 
+def given_of(method: Method[Any], backbone: Backbone, count: int = 3) -> tuple[Given, ...]:
+    """Packs of soft prompts for a method that builds on some; none for any other."""
+    names = [f for f in method.settings.__dataclass_fields__ if f in ("sources", "of")]
+    if not names:
+        return ()
+    out = []
+    for place in range(count if names == ["sources"] else 1):
+        generator = torch.Generator().manual_seed(100 + place)
+        rows = torch.randint(0, backbone.embedding.num_embeddings, (4,), generator=generator)
+        noise = 0.3 * torch.randn(4, backbone.d_model, generator=generator)
+        slots = (backbone.embedding.weight[rows].detach() + noise).float()
+        template = resolve(
+            parse("{soft:4}" + HARD["defect"].get(backbone.family, "{code}")), backbone.tokenizer
+        )
+        out.append(Given(f"source-{place}", Injection(slots=slots), template))
+    return tuple(out)
+
+
+def source_packs(folder: Path, backbone: Backbone, count: int = 2) -> list[str]:
+    """Packs of soft prompts of one length on disk, for methods that build on some."""
+    task = "defect" if backbone.family == "roberta" else "summarize"
+    paths = [folder / f"source-{place}" for place in range(count)]
+    for place, path in enumerate(paths):
+        save(pack_of("soft", backbone, task, seed=place, length=3), path)
+    return list(map(str, paths))
+
+
 def module_of(
     name: str,
     backbone: Backbone,
@@ -64,7 +92,8 @@ def module_of(
         backbone = own_copy(backbone)
     settings = method.configure(options)
     hard = parse(HARD[task][backbone.family])
-    template = resolve(method.template(hard, settings), backbone.tokenizer)
+    given = given_of(method, backbone)
+    template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
     kind = TASKS.get(task).kind
     if kind == "label":
         head = "linear"
@@ -74,7 +103,7 @@ def module_of(
     positive = "defective" if labels else None
     plan = Plan(backbone, template, kind, 64, target_length, labels, positive, verbalizer)
     words = tuple(ids for _, ids in plan.words)
-    context = Context(backbone, template, seed, words, len(labels), head)  # type: ignore[arg-type]
+    context = Context(backbone, template, seed, words, len(labels), head, given)  # type: ignore[arg-type]
     module = method.build(context, settings)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():

@@ -88,7 +88,7 @@ class Causal:
 
     def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
         """ids [B,T] with slots -> vectors [B,T,d]; nothing has looked at them yet."""
-        return injected.embed(self.look_up(source.ids), source.slots)
+        return injected.embed(self.look_up(source.ids), source.slots, source.mask)
 
     def remember(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Memory:
         """Read sources [B,T,d] through every layer, once."""

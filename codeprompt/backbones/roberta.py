@@ -85,7 +85,7 @@ class Embeddings(nn.Module):
 
     def forward(self, source: Source, injected: Injected) -> Tensor:
         """ids [B,T] with slots -> [B,T,d]."""
-        x = injected.embed(self.word_embeddings(source.ids), source.slots)
+        x = injected.embed(self.word_embeddings(source.ids), source.slots, source.mask)
         x = x + self.token_type_embeddings.weight[0]
         x = x + self.position_embeddings(self.positions(source.mask, injected.past("encoder")))
         return F.dropout(self.LayerNorm(x), self.dropout, self.training)

@@ -81,7 +81,7 @@ class T5(Backbone):
     def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
         """ids [B,T] with slots -> hidden states [B,T,d], padding included."""
         stack = self.encoder
-        x = self._drop(injected.embed(self.shared(source.ids), source.slots))
+        x = self._drop(injected.embed(self.shared(source.ids), source.slots, source.mask))
         positions = torch.arange(source.ids.shape[1], device=x.device)
         bias = stack.bias(positions[None, :] - positions[:, None])
         bias = bias.permute(2, 0, 1)[None].contiguous()

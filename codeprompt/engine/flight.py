@@ -18,6 +18,7 @@ from codeprompt.backbones.generation import make_search, width
 from codeprompt.backbones.paths import Paths
 from codeprompt.backbones.search import Ask, Tokens
 from codeprompt.backbones.serving import ServingLlama, ServingT5
+from codeprompt.ensemble import EnsembleState, member_rows, mixed_step
 from codeprompt.inject import NOTHING, Injected, Injection, collate
 
 Seat = TypeVar("Seat")
@@ -68,10 +69,17 @@ class Palette:
 class Flight(Generic[Seat]):
     """Rows in the air, each on the seat of whoever asked; finished rows leave by `leave`."""
 
-    def __init__(self, model: ServingT5 | ServingLlama, decoding: Decoding, tokens: Tokens) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: ServingT5 | ServingLlama,
+        decoding: Decoding,
+        tokens: Tokens,
+        members: int = 1,
+    ) -> None:
+        self.model, self.members = model, members
+        self.shares: Tensor | None = None
         self.search = make_search(decoding, tokens, model.device)
-        self.state = model.state(self.search.beams, ROWS)
+        self.state = model.state(self.search.beams, ROWS * members)
         self.seats: list[Seat] = []
         self.prompts: list[Injection] = []
         self.palette = Palette()
@@ -84,23 +92,30 @@ class Flight(Generic[Seat]):
         source: Source,
         injected: Injected,
         prompts: Sequence[Injection],
+        shares: Tensor | None = None,
     ) -> None:
         """Rows that begin with the next step.
 
-        hidden, source, injected: of these rows. prompts: of each, as `at_steps` gave it.
+        hidden, source, injected: of these rows, or of all their members (see `passes`), whose
+        log-weights are `shares` [B,K]. prompts: of each row, as `at_steps` gave it.
         """
         longest = max(ask.decoding.max_new_tokens for ask in asks)
         self.state.board(hidden, source, injected, longest)
         self.search.add(asks)
+        if shares is not None:
+            self.shares = shares if self.shares is None else torch.cat([self.shares, shares])
         self.seats += seats
         self.prompts += prompts
-        self.state.injected = self.palette.pick(self.prompts)
+        self.state.injected = self.palette.pick(self._by_member())
 
     def step(self) -> list[int]:
         """One token for every row; the rows that are done."""
         model: Any = self.model  # and the state is its own
-        logits = model.step(self.search.tokens, self.state)
-        self.search.advance(logits, self.state)
+        if self.shares is None:
+            self.search.advance(model.step(self.search.tokens, self.state), self.state)
+        else:
+            logits = mixed_step(model.step, self.search.tokens, self.state, self.shares)
+            self.search.advance(logits, EnsembleState(self.state, self.shares))
         return [row for row, closed in enumerate(self.search.closed) if closed]
 
     def answers(self, rows: Sequence[int]) -> list[list[Hypothesis]]:
@@ -125,11 +140,16 @@ class Flight(Generic[Seat]):
         movers = [row for row in range(left, len(self.seats)) if row not in gone]
         order = [movers.pop() if row in gone else row for row in range(left)]
         index = torch.tensor(order, dtype=torch.long, device=self.model.device)
-        self.state.select(index)
+        self.state.select(member_rows(index, self.members) if self.members > 1 else index)
+        if self.shares is not None:
+            self.shares = self.shares[index]
         self.search.select(index)
         self.seats = [self.seats[row] for row in order]
         self.prompts = [self.prompts[row] for row in order]
-        self.state.injected = self.palette.pick(self.prompts)
+        self.state.injected = self.palette.pick(self._by_member())
+
+    def _by_member(self) -> list[Injection]:
+        return [prompt for prompt in self.prompts for _ in range(self.members)]
 
 
 def _device(table: Injected) -> torch.device:

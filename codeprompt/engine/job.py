@@ -11,6 +11,7 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import width
 from codeprompt.engine.request import Priority
 from codeprompt.errors import DeadlineError, StoppedError
+from codeprompt.inject import members
 from codeprompt.types import Prediction, Rendered
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Job:
     @property
     def beams(self) -> int:
         """How many beams it takes in the air; 0 where it is answered without a step."""
-        return width(self.decoding) if self.loaded.prompt.plan.kind == "generate" else 0
+        count = len(members(self.loaded.prompt.injection))
+        return count * width(self.decoding) if self.loaded.prompt.plan.kind == "generate" else 0
 
     @property
     def length(self) -> int:

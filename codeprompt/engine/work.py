@@ -26,7 +26,7 @@ SLICE = 0.1
 TOKENS = 1024
 """Source tokens encoded in a turn at most: more gain nothing a token, and take memory."""
 Done = tuple[Job, Outcome]
-FlightKey = tuple[int, tuple[int, bool], bool]
+FlightKey = tuple[int, tuple[int, bool], bool, int]
 
 
 def urgent(job: Job) -> bool:
@@ -132,7 +132,7 @@ class Work:
         flights: dict[FlightKey, list[int]] = {}
         for row, job in enumerate(jobs):
             if job.loaded.prompt.plan.kind == "generate":
-                key = (id(model), kind_of(job.decoding), urgent(job))
+                key = (id(model), kind_of(job.decoding), urgent(job), encoded.counts[row])
                 flights.setdefault(key, []).append(row)
         for key, rows in flights.items():
             self._board(key, model, [jobs[row] for row in rows], encoded.select(rows))
@@ -145,7 +145,8 @@ class Work:
     def _board(self, key: FlightKey, model: Any, jobs: Sequence[Job], encoded: Encoded) -> None:
         flight = self.flights.get(key)
         if flight is None:
-            flight = Flight(model, jobs[0].decoding, _tokens(jobs[0].loaded.prompt))
+            tokens = _tokens(jobs[0].loaded.prompt)
+            flight = Flight(model, jobs[0].decoding, tokens, members=key[-1])
         flight.join(
             jobs,
             [Ask(job.decoding) for job in jobs],
@@ -153,6 +154,7 @@ class Work:
             encoded.source,
             encoded.injected,
             [job.loaded.steps for job in jobs],
+            encoded.table,
         )
         self.flights[key] = flight
 

@@ -17,6 +17,7 @@ Conventions
   model exactly (WiSE-FT's log alpha).
 """
 
+from codeprompt.inject.gate import Gate, Query, members
 from codeprompt.inject.join import join
 from codeprompt.inject.parts import (
     SITES,
@@ -46,15 +47,18 @@ __all__ = [
     "BranchRows",
     "Columns",
     "Convention",
+    "Gate",
     "Head",
     "Injected",
     "Injection",
     "LowRank",
+    "Query",
     "Site",
     "SiteRows",
     "Stack",
     "collate",
     "join",
     "low_rank",
+    "members",
     "without",
 ]

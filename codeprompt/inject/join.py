@@ -16,7 +16,7 @@ def join(first: Injection, second: Injection) -> Injection:
 
     Slot vectors belong to one template, so at most one of the two may have them.
     """
-    if first.slots is not None and second.slots is not None:
+    if all(one.slots is not None or one.gate is not None for one in (first, second)):
         raise PackError(
             "Two prompts with soft slots cannot be joined: the template decides where slots stand",
             do="Tune one of them with a method that needs no slots",
@@ -41,6 +41,7 @@ def join(first: Injection, second: Injection) -> Injection:
         deltas=deltas,
         head=first.head or second.head,
         weights={**first.weights, **second.weights},
+        gate=first.gate or second.gate,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from codeprompt.errors import PackError
+from codeprompt.inject.gate import Gate, gate_from
 
 Site = Literal["encoder", "decoder", "cross"]
 Stack = Literal["encoder", "decoder"]
@@ -66,6 +67,7 @@ class Injection:
     branches: parallel branches by site.
     deltas: changes of linear maps, by the checkpoint's own module name.
     head: a linear classifier that takes the verbalizer's place.
+    gate: source prompts that are weighed for every row (`gate.py`), in the place of `slots`.
     weights: backbone tensors that were themselves tuned; such an injection never mixes in a batch.
     """
 
@@ -76,6 +78,7 @@ class Injection:
     deltas: Mapping[str, LowRank] = field(default_factory=dict)
     head: Head | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    gate: Gate | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a flat name, as a pack stores it."""
@@ -101,6 +104,8 @@ class Injection:
         if self.head is not None:
             yield "head.weight", self.head.weight
             yield "head.bias", self.head.bias
+        if self.gate is not None:
+            yield from self.gate.tensors()
         for name, tensor in self.weights.items():
             yield f"weights.{name}", tensor
 
@@ -143,6 +148,7 @@ class Injection:
         head = None
         if "head.weight" in left:
             head = Head(left.pop("head.weight"), _take(left, "head.bias"))
+        gate = gate_from(left)
         deltas: dict[str, LowRank] = {}
         for name in [n for n in left if n.startswith("deltas.") and n.endswith(".down")]:
             linear = name.removeprefix("deltas.").removesuffix(".down")
@@ -155,10 +161,10 @@ class Injection:
         if left:
             raise PackError(
                 f"The pack holds tensors that no prompt part has: {', '.join(sorted(left)[:5])}",
-                expected="slots, columns, layers, branches, deltas, head or weights",
+                expected="slots, columns, layers, branches, deltas, gates, head or weights",
                 do="The pack was written by a newer version or changed by hand",
             )
-        return Injection(slots, columns, layers, branches, deltas, head, weights)
+        return Injection(slots, columns, layers, branches, deltas, head, weights, gate)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Injection:
         """The same parts in another dtype or on another device (weights and head included)."""
@@ -168,6 +174,8 @@ class Injection:
     @property
     def length(self) -> int:
         """P of the input: how many positions of the length limit the prompt takes."""
+        if self.gate is not None:
+            return self.gate.length
         return 0 if self.slots is None else self.slots.shape[0]
 
 

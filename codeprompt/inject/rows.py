@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from codeprompt.inject.attention import attention
+from codeprompt.inject.gate import GateRows, gate_rows, start
 from codeprompt.inject.parts import SITES, Branch, Columns, Injection, LowRank, Site
 
 
@@ -44,13 +45,20 @@ class Injected:
     sites: Mapping[Site, SiteRows] = field(default_factory=dict)
     branches: Mapping[Site, BranchRows] = field(default_factory=dict)
     deltas: Mapping[str, LowRank] = field(default_factory=dict)
+    gates: GateRows | None = None
 
-    def embed(self, vectors: Tensor, slots: Tensor | None) -> Tensor:
-        """Put slot vectors at soft positions: vectors [B,T,d], slots [B,T] (-1 = real token)."""
+    def embed(self, vectors: Tensor, slots: Tensor | None, mask: Tensor) -> Tensor:
+        """Put slot vectors at soft positions: vectors [B,T,d], slots [B,T] (-1 = real token).
+
+        mask: [B,T], False at padding; gates look at real tokens alone.
+        """
         if slots is None or self.slots is None:
             return vectors
         index = slots.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
-        soft = self.slots.to(vectors.dtype).expand(vectors.shape[0], -1, -1).gather(1, index)
+        own = self.slots
+        if self.gates is not None:
+            own = self.gates.added(own, vectors, mask & (slots < 0))
+        soft = own.to(vectors.dtype).expand(vectors.shape[0], -1, -1).gather(1, index)
         return torch.where((slots >= 0).unsqueeze(-1), soft, vectors)
 
     def linear(self, name: str, layer: nn.Module, x: Tensor) -> Tensor:
@@ -83,6 +91,7 @@ class Injected:
                 for site, rows in self.branches.items()
             },
             {name: LowRank(pick(d.down), pick(d.up)) for name, d in self.deltas.items()},
+            None if self.gates is None else self.gates.select(index),
         )
 
     def past(self, site: Site) -> Tensor | None:
@@ -157,8 +166,9 @@ def collate(injections: Sequence[Injection], rows: Sequence[int] | None = None) 
         rows = None
     index = None if rows is None else torch.as_tensor(list(rows), dtype=torch.long)
     slots = None
-    if any(i.slots is not None for i in injections):
-        slots = _stack([i.slots for i in injections], 0, index, 0)
+    starts = [start(i) for i in injections]
+    if any(vectors is not None for vectors in starts):
+        slots = _stack(starts, 0, index, 0)
     sites: dict[Site, SiteRows] = {}
     branches: dict[Site, BranchRows] = {}
     for site in SITES:
@@ -175,7 +185,7 @@ def collate(injections: Sequence[Injection], rows: Sequence[int] | None = None) 
             _stack([None if d is None else d.down for d in found], 0, index, 0),
             _stack([None if d is None else d.up for d in found], 1, index, 0),
         )
-    return Injected(slots, sites, branches, deltas)
+    return Injected(slots, sites, branches, deltas, gate_rows(injections, index))
 
 
 def _stack(tensors: Sequence[Tensor | None], pad: int, index: Tensor | None, batch: int) -> Tensor:

@@ -7,8 +7,8 @@ with gradients, `export` the one that a pack stores, with all reparametrisation 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ from codeprompt.backbones.base import Backbone, Family, SiteShape
 from codeprompt.errors import UsageError
 from codeprompt.inject import Columns, Convention, Head, Injection, Site
 from codeprompt.template import Template
+from codeprompt.types import Kind
 
 HeadKind = Literal["verbalizer", "linear"]
 MethodKind = Literal["hard", "prompt", "columns", "delta", "weights"]
@@ -27,11 +28,25 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
+class Given:
+    """A pack that a method builds on. integrity: the hash on its card."""
+
+    name: str
+    injection: Injection
+    template: Template
+    integrity: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.integrity[:12]}" if self.integrity else self.name
+
+
+@dataclass(frozen=True)
 class Context:
     """What a method may look at when its parameters are made.
 
     template: resolved (every soft count fixed). words: token ids of the label words.
-    seed: of the initial values. labels: C, or 0 where the task generates.
+    seed: of the initial values. labels: C, or 0 where the task generates. given: the packs that
+    the settings name.
     """
 
     backbone: Backbone
@@ -40,6 +55,7 @@ class Context:
     words: tuple[tuple[int, ...], ...] = ()
     labels: int = 0
     head: HeadKind = "verbalizer"
+    given: tuple[Given, ...] = ()
 
     def generator(self) -> torch.Generator:
         """A generator of its own, so that nothing else that draws numbers changes a prompt."""
@@ -80,6 +96,7 @@ class Method(Generic[S]):
     frozen: ClassVar[bool] = True
     mixable: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    kinds: ClassVar[tuple[Kind, ...]] = ("classify", "generate", "label")
     families: ClassVar[tuple[Family, ...]] = ("t5", "roberta", "llama")
 
     def configure(self, options: Mapping[str, Any]) -> S:
@@ -91,8 +108,13 @@ class Method(Generic[S]):
                 raise UsageError(
                     f"The method has no setting '{name}'", expected=f"one of its settings: {takes}"
                 )
+        several = {f.name for f in fields(self.settings) if str(f.type).startswith("tuple[str")}
+        plain = {  # one name on the command line is a list of one
+            name: [value] if name in several and isinstance(value, str) else value
+            for name, value in options.items()
+        }
         try:
-            settings: S = msgspec.convert(dict(options), self.settings, strict=False)
+            settings: S = msgspec.convert(plain, self.settings, strict=False)
             return settings
         except (msgspec.ValidationError, ValueError) as error:
             raise UsageError(f"A setting of the method does not fit: {error}") from error
@@ -100,6 +122,18 @@ class Method(Generic[S]):
     def template(self, hard: Template, settings: S) -> Template:
         """The template this method tunes, made from the hard one the user or task gives."""
         return hard
+
+    def given(self, settings: S) -> tuple[str, ...]:
+        """Packs that it builds on, by path or name: read for it, and checked for the backbone."""
+        return ()
+
+    def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
+        """As `template`, where the packs it builds on have a say."""
+        return self.template(hard, settings)
+
+    def recorded(self, settings: S, given: Sequence[Given]) -> dict[str, Any]:
+        """The settings as a card keeps them: packs by name, never by path."""
+        return asdict(settings)  # type: ignore[call-overload, no-any-return]
 
     def head(self, family: Family) -> HeadKind:
         """Which classifier the method takes where the user does not say."""

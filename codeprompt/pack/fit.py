@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codeprompt.backbones.base import Backbone
 from codeprompt.errors import PackError
 from codeprompt.inject import SITES, Injection
+from codeprompt.inject.gate import check_gate
 from codeprompt.pack.packed import Pack
 from codeprompt.pack.parts import RESTORE, wrong_shape
 
@@ -51,6 +52,8 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
     d = backbone.d_model
     if injection.slots is not None and injection.slots.shape[-1] != d:
         wrong_shape("slots", injection.slots, f"[P, {d}]")
+    if injection.gate is not None:
+        check_gate(f"gates.{injection.gate.over}", injection.tensors(), d)
     _check_sites(injection, backbone)
     for stack, vectors in injection.layers.items():
         layers = backbone.stacks.get(stack)

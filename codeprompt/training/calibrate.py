@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from codeprompt.answer import Prompt
-from codeprompt.forward import classify, encode_all
-from codeprompt.inject import collate
 from codeprompt.metrics.base import Item
+from codeprompt.passes import passed
 from codeprompt.template import Field
 from codeprompt.types import Example
 from codeprompt.verbalizers import CONTENT_FREE, log_prior
@@ -21,14 +20,11 @@ from codeprompt.verbalizers import CONTENT_FREE, log_prior
 def label_prior(prompt: Prompt, example: Example) -> tuple[float, ...]:
     """Log-probability of each label on inputs without content; [C]."""
     plan = replace(prompt.plan, prior=None)
-    injected = collate([prompt.injection])
     rows = [
         plan.render({**example.fields, **dict.fromkeys(_content(prompt), text)})
         for text in CONTENT_FREE
     ]
-    sources, hidden = encode_all(plan, rows, injected)
-    found = classify(plan.backbone, plan, rows, sources, hidden, injected, prompt.injection.head)
-    return log_prior(found)
+    return log_prior(passed(plan, prompt.injection, rows).label_scores(plan))
 
 
 def threshold(items: Sequence[Item], positive: str) -> float:

@@ -71,7 +71,7 @@ def _card(
         "name": request.out.name,
         "task": setup.task.name,
         "method": request.method,
-        "settings": asdict(setup.settings),
+        "settings": setup.method.recorded(setup.settings, setup.given),
         "template": setup.template,
         "verbalizer": plan.verbalizer,
         "prior": plan.prior,

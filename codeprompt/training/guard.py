@@ -6,6 +6,7 @@ disagrees with training, and frozen backbones that drift.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import hash_tensors
 from codeprompt.backbones.generation import Decoding, generate
+from codeprompt.ensemble import Ensemble
 from codeprompt.errors import TrainingError
-from codeprompt.forward import classify, encode_all, generation_loss, pad_labels
-from codeprompt.inject import NOTHING, Injection, collate
+from codeprompt.forward import generation_loss, pad_labels
+from codeprompt.inject import Injection
+from codeprompt.passes import mixed_loss, passed
 from codeprompt.plan import Plan
 from codeprompt.types import Example
 
@@ -62,13 +65,14 @@ def check_agrees(plan: Plan, injection: Injection, example: Example) -> float:
     Raises `TrainingError` where it is more than rounding.
     """
     model: Any = plan.backbone
-    injected = collate([plan.backbone.lower(injection)])
-    sources, hidden = encode_all(plan, [plan.render(example.fields)], injected)
+    p = passed(plan, plan.backbone.lower(injection), [plan.render(example.fields)])
+    source, hidden = p.sources[0], p.hidden[0]
     eos = plan.tokenizer.eos_id
+    decoder: Any = model if p.shares is None else Ensemble(model, p.shares)
     found = generate(
-        model,
-        model.remember(hidden[0], sources[0], injected),
-        injected,
+        decoder,
+        model.remember(hidden, source, p.injected),
+        p.injected,
         Decoding(max_new_tokens=plan.target_length),
         eos=eos,
         pad=plan.tokenizer.pad_id,
@@ -76,7 +80,10 @@ def check_agrees(plan: Plan, injection: Injection, example: Example) -> float:
     )[0][0]
     ids = [*found.ids, eos] if found.finished else list(found.ids)
     labels = pad_labels([ids], plan.backbone.device)
-    trained = -float(generation_loss(model, sources[0], hidden[0], labels, injected))
+    if p.shares is None:
+        trained = -float(generation_loss(model, source, hidden, labels, p.injected))
+    else:
+        trained = -float(mixed_loss(model, source, hidden, labels, p.injected, p.shares))
     gap = abs(trained - found.score)
     if not gap <= AGREES:
         raise TrainingError(
@@ -102,17 +109,17 @@ def _logits(plan: Plan, injection: Injection | None, example: Example) -> Tensor
     a linear head reads."""
     backbone = plan.backbone
     model: Any = backbone
-    injected = NOTHING if injection is None else collate([backbone.lower(injection)])
-    rendered = [plan.render(example.fields)]
-    sources, hidden = encode_all(plan, rendered, injected)
+    lowered = Injection() if injection is None else backbone.lower(injection)
+    found = passed(plan, replace(lowered, head=None), [plan.render(example.fields)])
     if plan.kind == "label":
-        states: Tensor = model.token_states(hidden[0], sources[0], injected)
+        states: Tensor = model.token_states(found.hidden[0], found.sources[0], found.injected)
         return states.float()
     if plan.verbalizer is not None:
-        return classify(model, plan, rendered, sources, hidden, injected, None)
+        return found.label_scores(plan)
+    hidden = found.hidden[0]
     if backbone.family == "roberta":
-        return hidden[0][:, 0].float()
-    start = torch.full((1, 1), backbone.start_id, device=backbone.device)
-    memory = model.remember(hidden[0], sources[0], injected)
-    logits: Tensor = model.logits(model.decode(start, memory, injected))
-    return logits.float()
+        return hidden[:1, 0].float()
+    start = torch.full((len(hidden), 1), backbone.start_id, device=backbone.device)
+    memory = model.remember(hidden, found.sources[0], found.injected)
+    logits: Tensor = model.logits(model.decode(start, memory, found.injected))
+    return logits[:1].float()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codeprompt.backbones.base import Source
-from codeprompt.forward import classify, encode_all, generation_loss, pad_labels
+from codeprompt.forward import generation_loss, pad_labels
 from codeprompt.inject import Injected, Injection, collate
 from codeprompt.labelling import Lines, labelling_loss, lines_of, token_log_probs
 from codeprompt.lines import read_lines
+from codeprompt.passes import Passed, mixed_loss, passed
 from codeprompt.plan import Plan, to_source
 from codeprompt.types import Example, Rendered
 
@@ -78,25 +79,48 @@ class Objective:
         """Summed loss over `total`: the mean, where the parts of a batch are added up."""
         backbone = self.plan.backbone
         lowered = backbone.lower(injection)
-        injected = collate([lowered])
         rendered = [self.rows.rendered[i] for i in rows]
         if self._cacheable and not backbone.training and _skips_encoder(lowered, backbone):
+            injected = collate([lowered])
             sources, hidden = self._remembered(rows, injected)
+            found = Passed(rendered, sources, hidden, injected, None, lowered)
         else:
-            sources, hidden = encode_all(self.plan, rendered, injected)
+            found = passed(self.plan, lowered, rendered)
+        loss = self._loss(found, rows, total)
+        gate = lowered.gate
+        if gate is None or not gate.balance:
+            return loss
+        source = found.sources[0]
+        assert source.slots is not None  # a gate fills slots
+        real = source.mask & (source.slots < 0)
+        balance = gate.balance_loss(backbone.embedding(source.ids), real)
+        return loss + gate.balance * balance * self.weight(rows) / total
+
+    def _loss(self, found: Passed, rows: Sequence[int], total: int) -> Tensor:
+        """Of sum_k a_k p_k where a gate learns the shares; else every member's own, averaged."""
+        backbone, shares = self.plan.backbone, found.shares
+        gate = found.injection.gate
+        count = 1 if shares is None else shares.shape[1]
+        mixed = shares is not None and gate is not None and gate.query is not None
         if self.plan.kind == "generate":
             labels = pad_labels([self.rows.targets[i] for i in rows], backbone.device)
-            return generation_loss(backbone, sources[0], hidden[0], labels, injected, total)
+            parts = (backbone, found.sources[0], found.hidden[0])
+            if mixed and shares is not None:
+                return mixed_loss(*parts, labels, found.injected, shares, total)
+            labels = labels.repeat_interleave(count, 0)
+            return generation_loss(*parts, labels, found.injected, total) / count
         if self.plan.kind == "label":
-            assert lowered.head is not None  # `prepare` gives every labelling method one
+            head = found.injection.head
+            assert head is not None  # `prepare` gives every labelling method one
             lines = [self.rows.lines[i] for i in rows]
             log_probs = token_log_probs(
-                backbone, lines, sources[0], hidden[0], injected, lowered.head
+                backbone, lines, found.sources[0], found.hidden[0], found.injected, head
             )
             return labelling_loss(log_probs, lines, [self.rows.blamed[i] for i in rows]) / total
-        found = classify(backbone, self.plan, rendered, sources, hidden, injected, lowered.head)
-        wanted = torch.tensor([self.rows.labels[i] for i in rows], device=found.device)
-        return F.nll_loss(found, wanted, reduction="sum") / total
+        wanted = torch.tensor([self.rows.labels[i] for i in rows], device=found.hidden[0].device)
+        scores = replace(found, shares=shares if mixed else None).label_scores(self.plan)
+        own = wanted if mixed else wanted.repeat_interleave(count)
+        return F.nll_loss(scores, own, reduction="sum") / (total if mixed else total * count)
 
     def _remembered(
         self, rows: Sequence[int], injected: Injected
@@ -117,6 +141,7 @@ def _skips_encoder(injection: Injection, backbone: torch.nn.Module) -> bool:
     """Whether nothing that is trained can change the encoder's states."""
     return (
         injection.slots is None
+        and injection.gate is None
         and "encoder" not in injection.columns
         and "encoder" not in injection.branches
         and not any(name.startswith("encoder.") for name in injection.deltas)

@@ -120,7 +120,7 @@ def run_fingerprint(setup: Setup, seed: int, train: list[Example], dev: list[Exa
     parts: dict[str, Any] = {
         "task": request.task,
         "method": request.method,
-        "settings": asdict(setup.settings),
+        "settings": setup.method.recorded(setup.settings, setup.given),
         "recipe": asdict(setup.recipe),
         "precision": setup.precision,
         "template": str(setup.template),

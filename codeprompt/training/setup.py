@@ -16,7 +16,9 @@ from codeprompt.backbones.variant import own_copy
 from codeprompt.data.sources import open_source
 from codeprompt.data.split import shots
 from codeprompt.errors import DataError, UsageError
-from codeprompt.methods.base import Context, HeadKind, Method
+from codeprompt.methods.base import Context, Given, HeadKind, Method
+from codeprompt.pack import check_backbone
+from codeprompt.pack import load as load_pack
 from codeprompt.plan import Plan
 from codeprompt.recipes import Recipe, load
 from codeprompt.registry import METHODS, TASKS
@@ -72,11 +74,14 @@ class Setup:
     plan: Plan
     pool: Sequence[Example]
     dev_pool: Sequence[Example]
+    given: tuple[Given, ...] = ()
 
     def context(self, backbone: Backbone, seed: int) -> Context:
         """What the method looks at when it makes its parameters."""
         words = tuple(ids for _, ids in self.plan.words)
-        return Context(backbone, self.template, seed, words, len(self.plan.labels), self.head)
+        return Context(
+            backbone, self.template, seed, words, len(self.plan.labels), self.head, self.given
+        )
 
     def rows(self, seed: int) -> tuple[list[Example], list[Example]]:
         """Training and dev rows of a seed; shots are resampled for each, none where none train.
@@ -136,11 +141,17 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
             f"The method '{request.method}' does not exist on the {backbone.family} family",
             expected=f"a backbone of {' or '.join(method.families)}",
         )
+    if task.kind not in method.kinds:
+        raise UsageError(
+            f"The method '{request.method}' cannot label tokens, which '{task.name}' asks for",
+            do="Choose another --method",
+        )
     recipe = load(request.recipe, task=task.name, method=request.method, kind=method.kind)
     recipe = recipe.with_changes(**request.overrides).with_options(request.options)
     settings = method.configure(recipe.options)
     hard = parse(request.template or task.templates[backbone.family])
-    template = resolve(method.template(hard, settings), backbone.tokenizer)
+    given = read_given(method.given(settings), backbone)
+    template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
     head = request.head or method.head(backbone.family)
     if task.kind == "generate":
         if request.head == "linear":
@@ -165,10 +176,31 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
     pool, dev_pool = pools(request, task)
     _check_fields(template, [*pool[:1], *dev_pool[:1]])
     setup = Setup(
-        request, task, method, settings, recipe, backbone, template, head, plan, pool, dev_pool
+        request,
+        task,
+        method,
+        settings,
+        recipe,
+        backbone,
+        template,
+        head,
+        plan,
+        pool,
+        dev_pool,
+        given,
     )
     _ = setup.precision  # refused before any work
     return setup
+
+
+def read_given(names: Sequence[str], backbone: Backbone) -> tuple[Given, ...]:
+    """The packs that a method builds on. Raises `PackError` where one is for another backbone."""
+    out = []
+    for name in names:
+        pack = load_pack(name)
+        check_backbone(pack, backbone)
+        out.append(Given(pack.card.name, pack.injection, pack.template, pack.card.integrity))
+    return tuple(out)
 
 
 def make_plan(

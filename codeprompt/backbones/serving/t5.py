@@ -82,7 +82,7 @@ class ServingT5(Copied):
     def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
         """ids [B,T] with slots -> hidden states [B,T,d], padding included."""
         length = source.ids.shape[1]
-        x = injected.embed(self._embed(source.ids), source.slots)
+        x = injected.embed(self._embed(source.ids), source.slots, source.mask)
         bias = self._square("encoder", length)
         if (pad := source.pad_bias) is not None:
             bias = bias + pad.to(bias.dtype)
