@@ -25,7 +25,7 @@ from codeprompt.errors import (
     TrainingError,
     UsageError,
 )
-from codeprompt.inject import Injection
+from codeprompt.inject import NOTHING, Injection
 from codeprompt.pack import folder as pack_folder
 from codeprompt.pack import load
 from codeprompt.pack.card import DataCard
@@ -298,7 +298,7 @@ def test_generation_that_disagrees_with_training_is_caught(
     assert guard.check_agrees(plan, module.export(), example) < 1e-4
     real = guard.generate
     monkeypatch.setattr(
-        guard, "generate", lambda m, mem, inj, *a, **k: real(m, mem, guard.NOTHING, *a, **k)
+        guard, "generate", lambda m, mem, inj, *a, **k: real(m, mem, NOTHING, *a, **k)
     )
     with pytest.raises(TrainingError, match="Generating gives an answer the log-probability"):
         guard.check_agrees(plan, module.export(), example)
