@@ -22,8 +22,9 @@ def attention(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, *, scale: float, dropout: float = 0.0
 ) -> Tensor:
     """softmax(scale * q k + bias) v: q [B,H,Q,h]; k, v [B,H,S,h]; bias [B|1,H|1,Q|1,S]."""
-    learns = bias is not None and bias.requires_grad
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and dropout == 0.0 and not learns:
+    if q.dtype == torch.bfloat16 and q.device.type == "cpu":
+        if dropout or (bias is not None and bias.requires_grad):
+            return _plain(q, k, v, bias, scale, dropout)
         if q.shape[2] < QUERIES:
             return torch.matmul(_softmax(torch.matmul(q, k.mT), bias, scale), v)
         out: Tensor = _RowByRow.apply(q, k, v, bias, scale)  # type: ignore[no-untyped-call]
@@ -31,6 +32,19 @@ def attention(
     if bias is not None:
         bias = bias.expand(-1, -1, q.shape[2], -1)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, dropout_p=dropout)
+
+
+def _plain(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float
+) -> Tensor:
+    """Written out: torch's fused one takes a slow path for a bias that learns, and for dropout."""
+    scores = torch.matmul(q, k.mT)
+    if scale != 1.0:
+        scores = scores * scale
+    if bias is not None:
+        scores = scores + bias
+    weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)
+    return torch.matmul(weights, v)
 
 
 class _RowByRow(torch.autograd.Function):

@@ -29,6 +29,7 @@ class Recipe:
     to select on. lr: of the prompt; `backbone_lr` of the weights where they are tuned. warmup:
     share of the steps. evaluate_every: in steps. patience: evaluations without a better one.
     precision: of the frozen backbone while training; `auto` is bf16 where the processor has it.
+        Where weights are tuned they stay float32, and `bf16` is of the products alone.
     dropout: whether the backbone's own dropout is on (never by default while a prompt trains).
     options: settings of the method.
     """

@@ -58,7 +58,8 @@ class Loop:
     path: the checkpoint's file; None keeps nothing.
     decoding: how the dev set is decoded where the task generates.
     metric: the name of the metric that selects.
-    keeping: when the checkpoint is written, and whether to stop.
+    keeping: when the checkpoint is written, and whether to stop. cast: products in bf16 over weights
+    that stay as they are.
 
     With the same thread count a resumed run ends with the same weights bit for bit: rows and rates
     are functions of the step, and the checkpoint holds parameters, moments and the generator.
@@ -79,6 +80,7 @@ class Loop:
         path: Path | None = None,
         on_event: Callable[[Event], None] | None = None,
         keeping: Keeping | None = None,
+        cast: bool = False,
     ) -> None:
         if not train or not dev:
             raise DataError(
@@ -88,7 +90,7 @@ class Loop:
         self.plan, self.module, self.recipe, self.seed = plan, module, recipe, seed
         self.backbone, self.dev, self.metric = plan.backbone, dev, metric
         self.decoding, self.path, self.on_event = decoding, path, on_event
-        self.keeping = keeping or Keeping()
+        self.keeping, self.cast = keeping or Keeping(), cast
         rows = Rows.of(plan, train)
         self.objective = Objective(plan, rows)
         self.order = Order(rows.lengths, recipe.batch * recipe.accumulate, seed)
@@ -164,7 +166,8 @@ class Loop:
         weight = self.objective.weight(rows)
         self.optimizer.zero_grad(set_to_none=True)
         for start in range(0, len(rows), recipe.batch):
-            loss = self.objective(self.module(), rows[start : start + recipe.batch], weight)
+            with torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=self.cast):
+                loss = self.objective(self.module(), rows[start : start + recipe.batch], weight)
             total += loss.item()
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)

@@ -76,6 +76,7 @@ def run_seed(
             path=path,
             on_event=None if on_event is None else lambda event: on_event(seed, event),
             keeping=keeping,
+            cast=setup.precision == "bf16" and not method.frozen,
         )
         if setup.request.resume:
             loop.resume()

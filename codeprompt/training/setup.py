@@ -111,16 +111,14 @@ class Setup:
 
     @cached_property
     def precision(self) -> Literal["float32", "bf16"]:
-        """Of the frozen backbone while training. Weights that are tuned are always float32."""
+        """Of the products while training.
+
+        A frozen backbone is held in it. Weights that are tuned are always float32, since small
+        updates are lost in bf16; there it is the products' alone (autocast), where asked for.
+        """
         wanted = self.recipe.precision
         if wanted == "auto":
             return "bf16" if self.method.frozen and bf16_is_fast() else "float32"
-        if wanted == "bf16" and not self.method.frozen:
-            raise UsageError(
-                f"'{self.request.method}' tunes the weights, and in bf16 small updates are lost",
-                expected="float32",
-                do="Leave --precision out",
-            )
         return wanted
 
     @cached_property
@@ -175,7 +173,7 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
     plan = make_plan(task, backbone, template, recipe, head)
     pool, dev_pool = pools(request, task)
     _check_fields(template, [*pool[:1], *dev_pool[:1]])
-    setup = Setup(
+    return Setup(
         request,
         task,
         method,
@@ -189,8 +187,6 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
         dev_pool,
         given,
     )
-    _ = setup.precision  # refused before any work
-    return setup
 
 
 def read_given(names: Sequence[str], backbone: Backbone) -> tuple[Given, ...]:
