@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -15,14 +16,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from codeprompt.bench.published import published_for
 from codeprompt.bench.report import exports, grid, numbers, write_report
 from codeprompt.bench.report.answers import examples, scored
 from codeprompt.bench.report.board import boards, leaderboard, welch
 from codeprompt.bench.report.figures import arms, figures
 from codeprompt.bench.report.findings import findings
 from codeprompt.bench.report.grid import Cell, Column, Grid
-from codeprompt.bench.report.palette import DARK, LIGHT, inline, looks
-from codeprompt.bench.report.plots import calibration, curves, forest, interpolation
+from codeprompt.bench.report.palette import DARK, LIGHT, inline, looks, on_scale
+from codeprompt.bench.report.plots import calibration, claim, curves, forest, interpolation
 from codeprompt.bench.report.source import Source, read, read_all
 from codeprompt.bench.results import Estimate, Table
 from codeprompt.cli.report import COMMAND
@@ -240,8 +242,6 @@ def test_curves_need_two_numbers_of_shots_and_leave_out_what_alpha_varies(
 
 
 def _only(table: Table, shots: int) -> Table:
-    import dataclasses
-
     return dataclasses.replace(table, rows=tuple(r for r in table.rows if r.shots in (0, shots)))
 
 
@@ -405,3 +405,17 @@ def test_the_command_writes_the_page_and_says_where(runs: Path, tmp_path: Path) 
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout) == {"page": str(out), "files": [str(out)]}
     assert out.is_file()
+
+
+def test_a_poor_answer_without_a_model_sets_no_scale() -> None:
+    look = looks([("a", "frozen"), *((name, "baseline") for name in "xyz")])
+    assert set(on_scale({"a": 1.0, "x": 3.0, "y": 0.1, "z": 2.0}, look)) == {"a", "x", "z"}
+
+
+def test_published_curves_stand_beside_what_is_not_trained(table: Table) -> None:
+    """Only those over numbers of shots; a table without any has no such figure."""
+    assert claim.lines(table, table.metrics[0]) == {}
+    told = dataclasses.replace(table, published=published_for("csn-python", "tokens"))
+    found = claim.lines(told, "codexglue-sentence-bleu")
+    assert [one.value for one in found["CodeT5-small", "full"]][:2] == [4.69, 6.73]
+    assert {row.arm for row in claim.untrained(told, table.metrics[0])} >= {"hard", "constant"}

@@ -143,7 +143,14 @@ def _contrast(
             len(values) for values in (values_a, values_b) if len(values) > 1 or p_seeds is None
         ),
         n=len(next(iter(a.items.values()))),
+        relative=_relative(difference, list(values_a.values())),
     )
+
+
+def _relative(difference: float, before: Sequence[float]) -> float | None:
+    """As the study counts its gains; None where a mean is not above zero."""
+    mean = float(np.mean(before))
+    return difference / mean if mean > 0 else None
 
 
 def over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:

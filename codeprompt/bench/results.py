@@ -189,6 +189,7 @@ class Contrast:
     seeds that share their shots; None where neither row has two. p: the larger of the two, so that
     a difference counts only if it holds over items and over seeds. p_holm: corrected over all
     contrasts of the table. winner: by p_holm at 5%; `tie` is all that can be said otherwise.
+    relative: difference over a's mean.
     """
 
     a: str
@@ -205,6 +206,7 @@ class Contrast:
     test: str
     seeds: int
     n: int
+    relative: float | None = None
 
     @property
     def one_seed(self) -> bool:

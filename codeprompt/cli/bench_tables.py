@@ -48,8 +48,9 @@ def _show(one: Table) -> None:
     for contrast in one.contrasts:
         say(
             f"  {contrast.b} against {contrast.a}, {contrast.shots} shots: "
-            f"{contrast.difference:+.2f} [{contrast.interval[0]:+.2f}, {contrast.interval[1]:+.2f}]"
-            f", p = {contrast.p_holm:.3g} (Holm): "
+            f"{contrast.difference:+.2f} "
+            f"[{contrast.interval[0]:+.2f}, {contrast.interval[1]:+.2f}]"
+            f"{_relative(contrast.relative)}, p = {contrast.p_holm:.3g} (Holm): "
             + {"a": f"{contrast.a} is better", "b": f"{contrast.b} is better"}.get(
                 contrast.winner, "a tie"
             )
@@ -57,6 +58,10 @@ def _show(one: Table) -> None:
         )
     for text in one.notes:
         say(f"  Note: {text}")
+
+
+def _relative(share: float | None) -> str:
+    return "" if share is None else f" ({share:+.1%})"
 
 
 def _line(one: Table, row: TableRow) -> list[Any]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from codeprompt.bench.report.answers import scored
 from codeprompt.bench.report.numbers import shots_text
 from codeprompt.bench.report.palette import Look, svg
-from codeprompt.bench.report.plots import calibration, cost, curves, forest, interpolation, standing
+from codeprompt.bench.report.plots import (
+    calibration,
+    claim,
+    cost,
+    curves,
+    forest,
+    interpolation,
+    standing,
+)
 from codeprompt.bench.report.source import Source
 from codeprompt.bench.results import Table
 from codeprompt.bench.tables import kind_of
@@ -64,6 +72,7 @@ def figures(source: Source, table: Table, look: dict[str, Look]) -> list[Drawn]:
             higher = table.higher_is_better.get(own[0].metric, True)
             name = slug(base, "against", against, str(turn))
             out += _drawn(figure, name, f"Against {against}", forest.caption(own, higher))
+    out += _claim(table, main, base, look) if main else []
     out += _costs(table, main, base, look) if main else []
     out += _calibration(source, table, base, look)
     out += _interpolation(source, table, main, base) if main else []
@@ -85,6 +94,17 @@ def _standing(table: Table, metric: str, base: str, look: dict[str, Look]) -> li
             f"{metric} at {shots_text(shots)}",
             "Mean, its 95% t interval over seeds, and each seed as a dot; grey crosses: answers "
             "without a model.",
+        )
+
+
+def _claim(table: Table, metric: str, base: str, look: dict[str, Look]) -> list[Drawn]:
+    with claim.draw(table, metric, look) as figure:
+        return _drawn(
+            figure,
+            slug(base, "published"),
+            "Published curves, and what needs no training here",
+            "Published scores are means over six languages, of other rows and backbones: nothing "
+            "is tested. A curve below a level line gains over less than an untrained answer gives.",
         )
 
 

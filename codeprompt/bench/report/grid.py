@@ -183,6 +183,7 @@ def contrasts(found: Sequence[Contrast], name: str, title: str) -> Grid:
         Column("against a", False),
         Column("shots"),
         Column("b − a", help="mean over seeds, with the 95% interval over items"),
+        Column("relative", help="b − a over the mean of a"),
         Column("p over items"),
         Column("p over seeds"),
         Column("p, corrected", help="the larger of the two, after Holm over this table"),
@@ -206,6 +207,7 @@ def contrasts(found: Sequence[Contrast], name: str, title: str) -> Grid:
             text(one.a),
             Cell(shots_order(one.shots), str(one.shots)),
             difference,
+            Cell(one.relative, numbers.share(one.relative)),
             *(Cell(p, numbers.probability(p)) for p in (one.p_items, one.p_seeds, one.p_holm)),
             text(winner, one.winner),
         )

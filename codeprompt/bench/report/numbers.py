@@ -50,6 +50,11 @@ def probability(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def share(value: float | None) -> str:
+    """`+25.1%`, `−3.0%`."""
+    return NONE if value is None else number(100 * value, 1, sign=True) + "%"
+
+
 def count(value: int | None) -> str:
     """`5,120`."""
     return NONE if value is None else f"{value:,}"

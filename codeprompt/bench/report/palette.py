@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ DARK = {
 SERIES = tuple(name for name in LIGHT if re.fullmatch(r"s\d", name))
 MARKERS = "osD^vPX*"
 INK, FAINT, RULE = LIGHT["ink"], LIGHT["faint"], LIGHT["rule"]
+KEPT = 2  # answers without a model that a scale must hold
 WIDTH, HEIGHT = 4.8, 3.5  # inches: still legible across a phone
 
 
@@ -127,6 +128,15 @@ def limits(
     high = min(max(highs), max(means) + 0.3 * spread)
     margin = 0.06 * max(high - low, spread)
     return low - margin, high + margin
+
+
+def on_scale(tops: Mapping[str, float], look: Mapping[str, Look]) -> list[str]:
+    """Names of all that have a model and of the best that have none.
+
+    A copy of the input must not flatten what one looks at.
+    """
+    free = sorted((n for n in tops if look[n].colour == FAINT), key=lambda n: -tops[n])
+    return [name for name in tops if name not in free[KEPT:]]
 
 
 def ticks(axes: Axes) -> None:

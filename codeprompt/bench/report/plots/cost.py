@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from codeprompt.bench.report.grid import shots_order
-from codeprompt.bench.report.palette import FAINT, Look, drawing, frame, ticks
+from codeprompt.bench.report.palette import FAINT, Look, drawing, frame, on_scale, ticks
 from codeprompt.bench.report.plots.interpolation import members
 from codeprompt.bench.results import Cost, Estimate, Table, TableRow
 
@@ -57,6 +57,8 @@ def draw(table: Table, metric: str, axis: str, look: Mapping[str, Look]) -> Iter
     if len(priced) < 2 or len({x for _, _, x in priced}) < 2:
         yield None
         return
+    kept = on_scale({row.name: found.mean or 0.0 for row, found, _ in points}, look)
+    points = [point for point in points if point[2] or point[0].name in kept]
     free = [(row, found) for row, found, x in points if not x]
     with drawing(height=3.3 + 0.16 * ((len(points) + 1) // 2)) as figure:
         axes = figure.add_subplot()

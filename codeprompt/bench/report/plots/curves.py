@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from codeprompt.bench.report import numbers
 from codeprompt.bench.report.grid import shots_order
-from codeprompt.bench.report.palette import FAINT, Look, drawing, frame
+from codeprompt.bench.report.palette import FAINT, Look, drawing, frame, on_scale
 from codeprompt.bench.report.plots.interpolation import members
 from codeprompt.bench.report.source import Source
 from codeprompt.bench.results import Table, TableRow
@@ -68,9 +68,12 @@ def draw(
         return
     with drawing(height=3.3 + 0.16 * ((len(found) + 1) // 2)) as figure:
         axes = figure.add_subplot()
+        tops = {name: max(mean for _, mean, _, _ in points) for name, points in found.items()}
+        shown = on_scale(tops, look)
         for name, points in found.items():
-            _line(axes, name, points, look[name])
-        all_points = [point for points in found.values() for point in points]
+            off = "" if name in shown else f" (off the scale: {short_mean(points)})"
+            _line(axes, name, points, look[name], off)
+        all_points = [point for name in shown for point in found[name]]
         _, means, lows, highs = zip(*all_points, strict=True)
         frame(axes, means, lows, highs)
         axes.set_xscale("log")
@@ -83,7 +86,12 @@ def draw(
         yield figure
 
 
-def _line(axes: Axes, name: str, points: list[Point], look: Look) -> None:
+def short_mean(points: list[Point]) -> str:
+    """Where a line would be."""
+    return numbers.number(sum(mean for _, mean, _, _ in points) / len(points), 1)
+
+
+def _line(axes: Axes, name: str, points: list[Point], look: Look, off: str = "") -> None:
     places, means, lows, highs = zip(*points, strict=True)
     level = len(set(means)) == 1 and look.colour == FAINT
     axes.plot(
@@ -91,9 +99,9 @@ def _line(axes: Axes, name: str, points: list[Point], look: Look) -> None:
         means,
         look.dashes,
         color=look.colour,
-        marker="" if level else look.marker,
+        marker="" if level and len(points) > 1 else look.marker,
         linewidth=1.1 if look.colour == FAINT else 1.6,
-        label=name,
+        label=name + off,
     )
     if any(low < high for low, high in zip(lows, highs, strict=True)):
         axes.fill_between(places, lows, highs, color=look.colour, alpha=0.15, linewidth=0)
