@@ -172,15 +172,9 @@ def as_answer(items: list[Item], pack: Chosen) -> Answer | None:
 
 
 def _lines(items: list[Item]) -> tuple[tuple[int, int, float], ...]:
-    """Parts that a localizing pack names: first and last line (1-based), probability.
-
-    One item for all of the text names no part.
-    """
-    whole = max(item.end_line for item in items)
+    """Lines that a localizing pack tells: first and last (1-based), probability."""
     return tuple(
         (item.start_line, item.end_line, item.score or 0.0)
         for item in items
-        if item.start_line > 0
-        and item.end_line - item.start_line + 1 < whole
-        and item.label not in CLEAN
+        if item.start_line > 0 and item.label not in CLEAN
     )

@@ -22,7 +22,6 @@ class Editor:
     pull: bool = False
     literals: bool = False
     resolves: bool = False
-    disabled: bool = False
     versioned: bool = False
     annotates: bool = False
     applies: bool = False
@@ -31,6 +30,7 @@ class Editor:
     shows: bool = False
     virtual: bool = False
     inline: bool = False
+    relates: bool = False
     configuration: bool = False
     watches: bool = False
     configures: bool = False
@@ -52,7 +52,6 @@ class Editor:
             pull=has("text_document.diagnostic"),
             literals=has("text_document.code_action.code_action_literal_support"),
             resolves=resolved is not None and "edit" in resolved.properties,
-            disabled=has("text_document.code_action.disabled_support"),
             versioned=has("workspace.workspace_edit.document_changes"),
             annotates=has("workspace.workspace_edit.document_changes")
             and has("workspace.workspace_edit.change_annotation_support"),
@@ -62,6 +61,8 @@ class Editor:
             shows=has("window.show_document.support"),
             virtual=has("workspace.text_document_content"),
             inline=has("text_document.inline_completion"),
+            relates=has("text_document.publish_diagnostics.related_information")
+            or has("text_document.diagnostic.related_information"),
             configuration=has("workspace.configuration"),
             watches=has("workspace.did_change_watched_files.dynamic_registration"),
             configures=has("workspace.did_change_configuration.dynamic_registration"),

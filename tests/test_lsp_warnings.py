@@ -7,15 +7,21 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from lsprotocol import types
 
 from codeprompt.client import Item
+from codeprompt.pack import store
 from lsp_server.answers import Answer, Query, as_answer
 from lsp_server.cards import Facts, facts_of
 from lsp_server.documents import Document
+from lsp_server.editor import Editor
 from lsp_server.features.diagnostics import Warnings, message, threshold, unworthy, worth
 from lsp_server.packs import Chosen
 from lsp_server.settings import Diagnostics, Settings
+from tests.edited import SECONDS, SOURCE, project, world, write_defect
+from tests.edited import Editor as Client
 from tests.editing import Local, listed
+from tests.serviced import pack
 
 FACTS = Facts("defect", 0.6, 0.4, 0.72, 0.85, 0.8, 200)
 
@@ -53,12 +59,15 @@ def test_a_warning_does_not_flicker() -> None:
     asyncio.run(check())
 
 
-def test_a_warning_stands_on_the_lines_that_a_pack_names() -> None:
-    """Counted in the text without its docstring, which is what the pack was asked about."""
+def test_a_warning_stands_on_the_lines_that_a_pack_tells() -> None:
+    """On the likeliest, the others beside it; counted in the text without its docstring."""
 
     async def check() -> None:
         local = Local()
-        text = 'x = 1\ndef f(a):\n    """Doc.\n    """\n    b = a\n    return b\n'
+        text = (
+            'x = 1\ndef f(a):\n    """Doc.\n    """\n'
+            "    b = a\n    c = b\n    d = c\n    return d\n"
+        )
         document, query = defect(text)
         local.server.packs.listed = [listed("lines", "localize")]
         warnings = Warnings(local.server)
@@ -66,12 +75,28 @@ def test_a_warning_stands_on_the_lines_that_a_pack_names() -> None:
         known[query.key] = Answer("defective", 0.9, "d@v")
         located = warnings._located(document, query, Settings())
         assert located is not None
-        assert warnings.items(document, [query], Settings())[0].range.start.line == 1
-        parts = [Item(start_line=2, end_line=2, label="defective", score=0.8),
-                 Item(start_line=3, end_line=3, label="clean", score=0.1)]  # fmt: skip
-        known[located.key] = as_answer(parts, located.pack)
-        (found,) = warnings.items(document, [query], Settings())
-        assert (found.range.start.line, found.range.end.line) == (4, 5)
+
+        def shown(*told: tuple[int, float]) -> types.Diagnostic:
+            items = [Item(start_line=n, end_line=n, label="defective", score=p) for n, p in told]
+            items = items or [Item(start_line=1, end_line=5, label="clean", score=0.1)]
+            known[located.key] = as_answer(items, located.pack)
+            (found,) = warnings.items(document, [query], Settings())
+            return found
+
+        def places(found: types.Diagnostic) -> list[tuple[int, int, int, int]]:
+            others = [one.location.range for one in found.related_information or ()]
+            return [(r.start.line, r.start.character, r.end.line, r.end.character)
+                    for r in (found.range, *others)]  # fmt: skip
+
+        assert places(warnings.items(document, [query], Settings())[0]) == [(1, 0, 1, 9)]
+        assert places(shown()) == [(1, 0, 1, 9)]
+        assert places(shown((1, 0.7))) == [(1, 0, 1, 9)]
+        assert places(shown((2, 0.6), (3, 0.8), (5, 0.7))) == [(4, 4, 5, 9)]
+        assert "likeliest here (80%, lines@aa): probability 90%" in shown((3, 0.8)).message
+        local.server.editor = Editor(relates=True)
+        found = shown((2, 0.6), (5, 0.7))
+        assert places(found) == [(7, 4, 7, 12), (4, 4, 4, 9)]
+        assert found.related_information[0].message == "or here: 60%"  # type: ignore[index]
 
     asyncio.run(check())
 
@@ -129,3 +154,45 @@ def test_facts_are_read_from_whatever_a_card_holds() -> None:
     assert dataclasses.replace(found, weights="") == FACTS
     assert found.beats_never
     assert facts_of({"scores": 3, "threshold": "x", "data": [], "licence": None}) == Facts()
+
+
+@pytest.mark.slow
+def test_lines_come_from_a_pack_that_labels_them() -> None:
+    """From the engine, for the function that is warned about and in its place."""
+
+    def packs(folder: Path) -> None:
+        write_defect(folder / "defect", low=80.0)
+        lines = pack("localize", "soft", called="lines", length=2, threshold=0.0)
+        store.save(lines, folder / "lines")
+
+    async def check() -> None:
+        editor = Client("vscode1139")
+        on = {"diagnostics": {"mode": "on", "threshold": 0.0}}
+        with world(packs) as made, project({"sums.py": SOURCE}) as root:
+            await editor.start(made.env, root, on)
+            uri = editor.open(root / "sums.py", SOURCE)
+            try:
+                place = types.TextDocumentIdentifier(uri=uri)
+                pull = types.DocumentDiagnosticParams(text_document=place)
+                told: list[types.Diagnostic] = []
+                async with asyncio.timeout(SECONDS):
+                    while not any("likeliest here" in one.message for one in told):
+                        found = await editor.client.text_document_diagnostic_async(pull)
+                        told = list(getattr(found, "items", told))
+                        await asyncio.sleep(0.05)
+                by_name = {one.data["function"]: one for one in told}  # type: ignore[index]
+                assert set(by_name) == {"add", "total", "Queue.push"}
+                rows = SOURCE.split("\n")
+                for name, first, last in (
+                    ("add", 3, 10),
+                    ("total", 13, 17),
+                    ("Queue.push", 21, 23),
+                ):
+                    where = by_name[name].range
+                    assert first <= where.start.line <= where.end.line <= last
+                    assert rows[where.start.line][: where.start.character].strip() == ""
+                    assert where.end.character == len(rows[where.end.line])
+            finally:
+                await editor.stop()
+
+    asyncio.run(check())

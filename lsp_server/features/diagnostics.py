@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
@@ -21,6 +21,7 @@ from lsp_server.cards import Facts
 from lsp_server.docstrings.edit import indent_at, line_begin, newline_of
 from lsp_server.documents import Document
 from lsp_server.features.hover import head_range
+from lsp_server.features.places import parts_told, range_of, related
 from lsp_server.packs import Chosen
 from lsp_server.settings import Settings
 
@@ -127,7 +128,10 @@ class Warnings:
                 after.add(name)
                 located = self._located(document, query, settings)
                 lines = self.server.answers.known(located) if located else None
-                found += diagnostics_of(document, query, answer, settings, lines)
+                relates = self.server.editor.relates
+                found.append(
+                    diagnostic_of(document, query, answer, settings, lines, relates=relates)
+                )
         self._warned[document.uri] = after
         return found
 
@@ -159,39 +163,45 @@ def unworthy(pack: Chosen) -> str:
     )
 
 
-def diagnostics_of(
+def diagnostic_of(
     document: Document,
     query: Query,
     answer: Answer,
     settings: Settings,
     located: Answer | None = None,
-) -> list[types.Diagnostic]:
-    """One warning on the head of a function, or on each part that a localizing pack names."""
+    *,
+    relates: bool = False,
+) -> types.Diagnostic:
+    """A warning on the head of a function, or on the likeliest lines that a localizing pack tells.
+
+    relates: the editor shows related places.
+    """
     function = query.function
-    data = {
+    place = head_range(document, function)
+    parts = parts_told(located.lines) if located is not None else []
+    data: dict[str, Any] = {
         "probability": round(answer.confidence, 4),
         "pack": query.pack.label,
         "function": function.qualified_name,
     }
-    places = [head_range(document, function)]
-    if located is not None and located.lines:
-        places = [_lines(document, function, first, last) for first, last, _ in located.lines]
-    return [
-        types.Diagnostic(
-            range=place,
-            message=message(function, answer, query.pack),
-            severity=SEVERITIES[settings.diagnostics.severity],
-            code=CODE,
-            source=SOURCE,
-            data=data,
-        )
-        for place in places
-    ]
+    where = ""
+    if located is not None and parts:
+        place = range_of(document, function, parts[0])
+        where = f", likeliest here ({parts[0].probability:.0%}, {located.pack})"
+    return types.Diagnostic(
+        range=place,
+        message=message(function, answer, query.pack, where),
+        severity=SEVERITIES[settings.diagnostics.severity],
+        code=CODE,
+        source=SOURCE,
+        data=data,
+        related_information=(related(document, function, parts[1:]) or None) if relates else None,
+    )
 
 
-def message(function: Function, answer: Answer, pack: Chosen) -> str:
+def message(function: Function, answer: Answer, pack: Chosen, where: str = "") -> str:
     """The warning's text, with what it takes to weigh it."""
-    parts = [f"{function.name} may have a defect: probability {answer.confidence:.0%}"]
+    parts = [f"{function.name} may have a defect{where}: probability {answer.confidence:.0%}"]
     facts = pack.facts
     if facts is not None and facts.base_rate is not None:
         parts.append(f"base rate {facts.base_rate:.0%}")
@@ -199,17 +209,6 @@ def message(function: Function, answer: Answer, pack: Chosen) -> str:
         right = f"{facts.precision:.0%} of such warnings were right on validation"
         parts.append(right + (f" (n={facts.rows})" if facts.rows else ""))
     return "; ".join(parts) + f" [{pack.shown}]"
-
-
-def _lines(document: Document, function: Function, first: int, last: int) -> types.Range:
-    """Lines of a function, 1-based within its text without documentation, as a range."""
-    top = document.first_line(function)
-    inside = function.doc_end > function.doc_start >= function.start_byte
-    if inside and top + first - 1 >= document.line_at(document.char_at(function.doc_start)):
-        gone = function.source[function.doc_start : function.doc_end].count(b"\n") + 1
-        top += gone
-    start = document.line_start(top + first - 1)
-    return document.range(start, document.line_start(top + last))
 
 
 def ignore_edit(document: Document, function: Function) -> types.TextEdit:
