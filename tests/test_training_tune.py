@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -224,11 +224,12 @@ def test_tuned_weights_stay_float32_under_products_in_bf16(
     ask: Ask, tmp_path: Path, task: str, on: str
 ) -> None:
     """`--precision bf16` casts products alone: the weights learn in float32, to about the same."""
-    packs = [
-        tune(ask(task, on=on, method="full", out=tmp_path / name, overrides={"precision": name})).pack
-        for name in ("float32", "bf16")
-    ]
-    plain, half = (pack.injection.weights for pack in packs)
+
+    def weights(precision: str) -> Mapping[str, torch.Tensor]:
+        given = {"method": "full", "overrides": {"precision": precision}}
+        return tune(ask(task, on=on, out=tmp_path / precision, **given)).pack.injection.weights
+
+    plain, half = weights("float32"), weights("bf16")
     assert plain.keys() == half.keys()
     assert all(tensor.dtype == torch.float32 for tensor in half.values())
     moved = torch.cat([(half[name] - plain[name]).flatten() for name in plain])

@@ -58,8 +58,8 @@ class Loop:
     path: the checkpoint's file; None keeps nothing.
     decoding: how the dev set is decoded where the task generates.
     metric: the name of the metric that selects.
-    keeping: when the checkpoint is written, and whether to stop. cast: products in bf16 over weights
-    that stay as they are.
+    keeping: when the checkpoint is written, and whether to stop.
+    cast: products in bf16 over weights that stay as they are.
 
     With the same thread count a resumed run ends with the same weights bit for bit: rows and rates
     are functions of the step, and the checkpoint holds parameters, moments and the generator.
