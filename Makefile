@@ -2,6 +2,7 @@
 # make demo      the main job on real functions, with the built-in backbone (under 10 minutes)
 # make test      the quick tests (under 10 minutes)
 # make test-all  what takes longer; make lint, make wheel, make vsix, make clean
+# make smoke     the benchmark suite of minutes, and its page: build/smoke.html
 # make test-editors  the extension in a real VS Code (code-server in Chromium; 800 MB the first time)
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +16,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 CONSTRAINTS = requirements/constraints.txt
 OUT ?= demo-out
 
-.PHONY: install demo test test-all test-editors lint wheel vsix clean
+.PHONY: install demo smoke test test-all test-editors lint wheel vsix clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +40,11 @@ test-all: $(VENV)/.ray
 $(VENV)/.ray: $(VENV)/.installed
 	$(PIP) install -c $(CONSTRAINTS) -e ".[ray]"
 	@touch $@
+
+smoke: install
+	$(VENV)/bin/codeprompt bench smoke --jobs 2 --out build/smoke
+	$(VENV)/bin/codeprompt report build/smoke --out build/smoke.html
+	@! grep -l '"status": *"failed"' build/smoke/results/*.json
 
 PICTURES ?= docs/screenshots
 test-editors: install

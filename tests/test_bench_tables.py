@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,5 +254,8 @@ def test_the_board_shows_what_runs_and_how_long_it_will(bench: Bench, tmp_path: 
         Console(file=out, width=100).print(live.drawn())
     assert "functions/soft" in out.getvalue() and "0/2 cells" in out.getvalue()
     assert live.left() == "?"
+    gone = replace(told, host=socket.gethostname(), pid=2**22 + 1, label="functions/killed")
+    plan.folder.say_progress(gone)
+    assert board.line().startswith("0 of 2 cells, ") and "killed" not in board.line()
     found = [spoken(seconds) for seconds in (5, 240, 7300, 200_000)]
     assert found == ["5 s", "4 min", "2 h 2 min", "2 d 7 h"]

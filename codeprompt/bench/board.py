@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import psutil
+
 from codeprompt.bench.plan import Plan
+from codeprompt.bench.store import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -94,7 +98,7 @@ class Board(AbstractContextManager["Board"]):
         return [
             Shown(one.label, one.share, one.doing, time.time() - one.started)
             for one in self.plan.folder.progress()
-            if not self.plan.folder.has_result(one.hash)
+            if not self.plan.folder.has_result(one.hash) and _lives(one)
         ]
 
     def drawn(self) -> RenderableType:
@@ -122,6 +126,11 @@ class Board(AbstractContextManager["Board"]):
                 spoken(one.seconds),
             )
         return Group(head, body)
+
+
+def _lives(one: Progress) -> bool:
+    """Whether its process is there; of another machine's we cannot know."""
+    return one.host != socket.gethostname() or psutil.pid_exists(one.pid)
 
 
 class Shown:
