@@ -183,11 +183,8 @@ def test_lines_come_from_a_pack_that_labels_them() -> None:
                 by_name = {one.data["function"]: one for one in told}  # type: ignore[index]
                 assert set(by_name) == {"add", "total", "Queue.push"}
                 rows = SOURCE.split("\n")
-                for name, first, last in (
-                    ("add", 3, 10),
-                    ("total", 13, 17),
-                    ("Queue.push", 21, 23),
-                ):
+                spans = {"add": (3, 10), "total": (13, 17), "Queue.push": (21, 23)}
+                for name, (first, last) in spans.items():
                     where = by_name[name].range
                     assert first <= where.start.line <= where.end.line <= last
                     assert rows[where.start.line][: where.start.character].strip() == ""
