@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.editor_server import PULLS, Server, place, served
 from benchmarks.speed.measure import Outcome, signature, table
 
 BUDGETS = {
@@ -31,22 +30,12 @@ BUDGETS = {
     "actions": 50.0,
     "resolve, cached": 50.0,
     "cancel": 50.0,
+    "left behind": 2000.0,
     "server, MB": 60.0,
 }
 MODULES = ("ast", "argparse", "tarfile", "zipfile", "mailbox", "smtplib", "imaplib", "pickle",
            "optparse", "decimal", "fractions", "statistics", "shutil", "tempfile")  # fmt: skip
 SHORTEST, LONGEST = 200, 256
-PULLS = {
-    "textDocument": {
-        "diagnostic": {},
-        "hover": {"contentFormat": ["markdown"]},
-        "codeAction": {
-            "codeActionLiteralSupport": {"codeActionKind": {"valueSet": []}},
-            "resolveSupport": {"properties": ["edit"]},
-        },
-    },
-    "workspace": {"workspaceEdit": {"documentChanges": True}, "applyEdit": True},
-}
 
 
 def main(options: argparse.Namespace) -> Outcome:
@@ -58,6 +47,7 @@ def main(options: argparse.Namespace) -> Outcome:
         times = starts(env, options.rounds)
         try:
             times["first answer"] = [first_answer(env, folder)]
+            times["left behind"] = [left_behind(env) for _ in range(3)]
             with served(env) as server:
                 server.ready(folder)
                 small = server.megabytes()
@@ -158,99 +148,6 @@ def engine_megabytes(home: Path) -> float:
     return float(psutil.Process(pid).memory_info().rss / 1e6)
 
 
-class Server:
-    """A server process over its pipes."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "lsp_server"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
-        )  # fmt: skip
-        self.number = 0
-
-    def send(self, method: str, params: Any, number: int | None = None) -> None:
-        """A request (with a number) or a notification."""
-        assert self.process.stdin is not None
-        message = {"jsonrpc": "2.0", "method": method, "params": params}
-        body = json.dumps(message if number is None else {**message, "id": number}).encode()
-        self.process.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
-        self.process.stdin.flush()
-
-    def read(self) -> dict[str, Any]:
-        """The next message."""
-        assert self.process.stdout is not None
-        length = 0
-        while line := self.process.stdout.readline():
-            if line.startswith(b"Content-Length:"):
-                length = int(line.split(b":")[1])
-            elif not line.strip():
-                found: dict[str, Any] = json.loads(self.process.stdout.read(length))
-                return found
-        raise SystemExit("The server has ended.")
-
-    def answer(self, number: int) -> dict[str, Any]:
-        """The response to a request."""
-        while True:
-            found = self.read()
-            if found.get("id") == number and "method" not in found:
-                return found
-
-    def ask(self, method: str, params: Any) -> Any:
-        """The result of a request."""
-        self.number += 1
-        self.send(method, params, self.number)
-        found = self.answer(self.number)
-        if "error" in found:
-            raise SystemExit(f"{method}: {found['error']['message']}")
-        return found["result"]
-
-    def begin(self, folder: Path) -> None:
-        """`initialize` and `initialized`; a hover waits for its answer, warnings are on."""
-        set_up = {
-            "hover": {"budget": 120_000, "minimumConfidence": 0.0},
-            "diagnostics": {"mode": "on", "threshold": 0.0},
-            "pause": {"onBattery": False, "memory": 0},
-        }
-        uri = folder.as_uri()
-        params = {"processId": os.getpid(), "rootUri": uri, "capabilities": PULLS,
-                  "initializationOptions": set_up}  # fmt: skip
-        self.ask("initialize", params)
-        self.send("initialized", {})
-
-    def ready(self, folder: Path) -> None:
-        """Begin, and wait for an engine that answers."""
-        self.begin(folder)
-        uri = self.open(folder / "first.py", "def first(a):\n    return a\n")
-        self.hover(uri, 0)
-
-    def open(self, path: Path, text: str) -> str:
-        """Open a document."""
-        item = {"uri": path.as_uri(), "languageId": "python", "version": 1, "text": text}
-        self.send("textDocument/didOpen", {"textDocument": item})
-        return path.as_uri()
-
-    def hover(self, uri: str, line: int) -> Any:
-        """A hover on the name behind `def `."""
-        return self.ask("textDocument/hover", place(uri, line))
-
-    def megabytes(self) -> float:
-        """Resident memory."""
-        import psutil
-
-        return float(psutil.Process(self.process.pid).memory_info().rss / 1e6)
-
-
-@contextmanager
-def served(env: Mapping[str, str]) -> Iterator[Server]:
-    """A server that ends with the block."""
-    server = Server(env)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.wait()
-
-
 def starts(env: Mapping[str, str], rounds: int) -> dict[str, list[float]]:
     """From the start of the process to the answer of `initialize`, and its processor time."""
     import psutil
@@ -271,6 +168,18 @@ def first_answer(env: Mapping[str, str], folder: Path) -> float:
     began = time.perf_counter()
     with served(env) as server:
         server.ready(folder)
+        return (time.perf_counter() - began) * 1e3
+
+
+def left_behind(env: Mapping[str, str]) -> float:
+    """How long a server outlives its editor where somebody else holds its pipes open."""
+    waits = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE) as editor, served(env) as server:
+        server.ask("initialize", {"processId": editor.pid, "capabilities": PULLS})
+        editor.kill()
+        editor.wait()
+        began = time.perf_counter()
+        server.process.wait(60)
         return (time.perf_counter() - began) * 1e3
 
 
@@ -324,11 +233,6 @@ def actions(server: Server, uri: str, line: int) -> Any:
     span = {"start": at["position"], "end": at["position"]}
     given = {"textDocument": at["textDocument"], "range": span, "context": {"diagnostics": []}}
     return server.ask("textDocument/codeAction", given)
-
-
-def place(uri: str, line: int) -> dict[str, Any]:
-    """The place of a function's head: on its first line, which `def` may be indented on."""
-    return {"textDocument": {"uri": uri}, "position": {"line": line, "character": 8}}
 
 
 def p95(found: list[float]) -> float:
