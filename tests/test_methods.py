@@ -26,7 +26,11 @@ FAMILY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
 WORDS = {"clean": ("clean", "good"), "defective": ("bad",)}
 HARD = {"t5": "Is {code} wrong?", "roberta": "The code {code} is {mask}.", "llama": "{code}\nBad?"}
 CASES = [(name, family) for name in METHODS.names() for family in METHODS.get(name).families]
-FIELDS = [{"code": "def f(x): return x"}, {"code": "int g(void) { return 0; }"}]
+ABOUT = {"path": "src/a.py", "class": "A", "imports": "os"}
+FIELDS = [
+    {"code": "def f(x): return x", **ABOUT},
+    {"code": "int g(void) { return 0; }", **ABOUT},
+]
 
 
 def made(name: str, family: str, kind: str = "classify"):  # type: ignore[no-untyped-def]

@@ -35,7 +35,7 @@ from codeprompt.training.setup import Setup, prepare
 from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
 from codeprompt.types import Example
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5, write_checkpoint
-from tests.tuned import FIELDS, module_of, source_packs
+from tests.tuned import ABOUT, FIELDS, module_of, source_packs
 
 QUICK: dict[str, Any] = {
     "steps": 4,
@@ -59,6 +59,7 @@ def summaries(start: int, count: int) -> list[dict[str, Any]]:
             "code": f"def f{i}(x):\n    return x + {i}",
             "docstring": f"Adds {i}.",
             "language": "python",
+            "path": f"src/f{i}.py",
         }
         for i in range(start, start + count)
     ]
@@ -66,7 +67,11 @@ def summaries(start: int, count: int) -> list[dict[str, Any]]:
 
 def defects(start: int, count: int, labels: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
     return [
-        {"func": f"int f{i}(int *p) {{ return *p + {i}; }}", "target": labels[i % len(labels)]}
+        {
+            "func": f"int f{i}(int *p) {{ return *p + {i}; }}",
+            "target": labels[i % len(labels)],
+            "path": f"src/f{i}.c",
+        }
         for i in range(start, start + count)
     ]
 
@@ -94,7 +99,7 @@ def ask(place: Path, tmp_path: Path) -> Ask:
 
     def make(task: str = "summarize", *, on: str = "t5", **given: Any) -> TuneRequest:
         overrides = {**QUICK, **given.pop("overrides", {})}
-        if on == "llama":  # its templates have more words
+        if on == "llama" or given.get("method") == "metadata":  # templates of more words
             overrides["source_length"] = 96
         if task == "summarize":
             overrides.setdefault("target_length", 6)
@@ -152,7 +157,7 @@ def test_a_tuned_pack_answers_in_the_engine(
     assert bool(card.parameters) == METHODS.get(method).trains
     with Engine(request.backbone) as engine:
         name = engine.load(result.path)
-        [found] = engine.predict([Request(name, {"code": "int f() {}", "language": "c"})])
+        [found] = engine.predict([Request(name, {"code": "int f() {}", "language": "c", **ABOUT})])
     if task == "defect":
         assert sum(found.probabilities.values()) == pytest.approx(1.0)
         assert card.threshold is not None

@@ -37,13 +37,15 @@ HARD = {
         "llama": "{code}\nBad?",
     },
 }
+ABOUT = {"path": "src/a.py", "class": "A", "imports": "os"}
 FIELDS = [
-    {"code": "def f(x): return x", "language": "python", "target_language": "java"},
-    {"code": "int g(void) { return 0; }", "language": "c", "target_language": "go"},
+    {"code": "def f(x): return x", "language": "python", "target_language": "java", **ABOUT},
+    {"code": "int g(void) { return 0; }", "language": "c", "target_language": "go", **ABOUT},
     {
         "code": "for (int i = 0; i < count; i++) { total += values[i]; }",
         "language": "java",
         "target_language": "csharp",
+        **ABOUT,
     },
 ]
 

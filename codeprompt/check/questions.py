@@ -10,7 +10,14 @@ from typing import Any
 
 from codeprompt.errors import DataError
 from codeprompt.languages import Language, needed_language
-from codeprompt.languages.functions import Function, functions, tokens
+from codeprompt.languages.functions import (
+    Function,
+    functions,
+    imports,
+    parse,
+    source_bytes,
+    tokens,
+)
 from codeprompt.types import Prediction
 
 WINDOW = 32
@@ -19,10 +26,11 @@ WINDOW = 32
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One function of a file. path: as the user named it."""
+    """One function of a file. path: as the user named it. imports: of its file, by name."""
 
     path: Path
     function: Function
+    imports: str = ""
 
     def fields(self, extra: Mapping[str, str] | None = None, form: str = "text") -> dict[str, str]:
         """What a template may ask for; the documentation is cut out, as in training.
@@ -42,6 +50,7 @@ class Question:
             "qualified_name": function.qualified_name,
             "class": function.owner,
             "path": self.path.as_posix(),
+            "imports": self.imports,
             **(extra or {}),
         }
 
@@ -58,8 +67,10 @@ def questions(path: Path, data: bytes, language: Language | None = None) -> Iter
     """Every function of a file. Raises `DataError` for binary data and unsupported files."""
     chosen = language or needed_language(path)
     try:
-        for function in functions(data, chosen):
-            yield Question(path, function)
+        tree = parse(source_bytes(data), chosen)
+        known = ", ".join(imports(tree, chosen))
+        for function in functions(data, chosen, tree):
+            yield Question(path, function, known)
     except DataError as error:
         raise DataError(f"{path}: {error.found}", expected=error.expected, do=error.do) from error
 

@@ -29,6 +29,9 @@ ABOUT: Mapping[str, tuple[str, ...]] = {
     "name": ("name", "func_name", "function_name", "identifier"),
     "path": ("path", "file_path", "file", "filename"),
     "class": ("class", "class_name"),
+    "imports": ("imports",),
     "repo": ("repo", "repository", "repository_name"),
     "project": ("project",),
 }
+UNTOLD: Mapping[str, str] = {"class": "", "imports": ""}
+"""What many functions have none of, and many data sets do not tell."""

@@ -17,7 +17,7 @@ from codeprompt.data.dedupe import near_duplicates
 from codeprompt.data.tree import SourceFile, is_generated, source_files
 from codeprompt.errors import DataError, UsageError
 from codeprompt.languages import Language, find_languages, language_of
-from codeprompt.languages.functions import Function, functions
+from codeprompt.languages.functions import Function, functions, imports, parse
 from codeprompt.types import Example
 
 Progress = Callable[[int, int], None]
@@ -51,8 +51,9 @@ def harvest(
 
     languages: only these (names or aliases); None for all. progress: called with (files done,
     files in all). Fields of an example: `code` and `raw_code` (without its documentation),
-    `language`, `name`, `qualified_name`, `class`, `path`; its target is the summary, its group the
-    path, and its id names path and function. Raises `DataError` where the tree is missing.
+    `language`, `name`, `qualified_name`, `class`, `path`, `imports`; its target is the
+    summary, its group the path, and its id names path and function. Raises `DataError` where the
+    tree is missing.
     """
     if task != "summarize":
         raise UsageError(
@@ -71,8 +72,8 @@ def harvest(
         listed = _functions(file, left_out)
         if listed is not None:
             read += 1
-            found += len(listed)
-            examples += _examples(file, listed, left_out)
+            found += len(listed[0])
+            examples += _examples(file, *listed, left_out)
         if progress is not None:
             progress(done + 1, len(files))
     drop = set(near_duplicates([example.fields["code"] for example in examples]))
@@ -101,7 +102,8 @@ def as_row(example: Example) -> dict[str, str]:
     return {"id": example.id, "group": example.group, **fields, "summary": example.target}
 
 
-def _functions(file: SourceFile, left_out: Counter[str]) -> list[Function] | None:
+def _functions(file: SourceFile, left_out: Counter[str]) -> tuple[list[Function], str] | None:
+    """The functions of a file, and what it imports."""
     try:
         data = file.path.read_bytes()
     except OSError:
@@ -113,11 +115,13 @@ def _functions(file: SourceFile, left_out: Counter[str]) -> list[Function] | Non
     if is_generated(data):
         left_out["generated file"] += 1
         return None
-    return functions(data, language_of(file.path, data) or file.language)
+    language = language_of(file.path, data) or file.language
+    tree = parse(data, language)
+    return functions(data, language, tree), ", ".join(imports(tree, language))
 
 
 def _examples(
-    file: SourceFile, listed: list[Function], left_out: Counter[str]
+    file: SourceFile, listed: list[Function], imported: str, left_out: Counter[str]
 ) -> Iterator[Example]:
     times: Counter[str] = Counter()
     for function in listed:
@@ -140,6 +144,7 @@ def _examples(
                 "qualified_name": function.qualified_name,
                 "class": function.owner,
                 "path": file.name,
+                "imports": imported,
             },
             target=summary,
             id=f"{file.name}:{function.qualified_name}" + (f"#{turn}" if turn > 1 else ""),

@@ -49,6 +49,7 @@ class Language:
     line_comments: what opens a comment of one line, longest first.
     tests: file-name patterns (fnmatch) of its test files.
     aliases: other names a user may give.
+    imports: node types of what brings other files in (Ruby: calls, of `require` and the like).
     wrappers: text before and after that makes a bare method a whole file.
     separator: between the parts of a qualified name.
     tag: text without this tag is read by the last grammar alone (PHP without `<?php`).
@@ -71,6 +72,7 @@ class Language:
     assigned: tuple[str, ...] = ()
     anchors: tuple[tuple[str, str], ...] = ()
     wrappers: tuple[tuple[str, str], ...] = ()
+    imports: tuple[str, ...] = ()
     separator: str = "."
     tag: bytes = b""
 

@@ -16,5 +16,6 @@ LANGUAGE = Language(
     # Most C projects document with plain comments; only Doxygen's would leave them out.
     doc_openings=("/*", "//"),
     line_comments=("///<", "//!<", "///", "//!", "//"),
+    imports=("preproc_include",),
     tests=("test_*.c", "*_test.c", "*-test.c", "test-*.c"),
 )

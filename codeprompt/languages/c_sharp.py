@@ -30,6 +30,7 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("///", "/**"),
     line_comments=("///", "//"),
+    imports=("using_directive",),
     tests=("*Test.cs", "*Tests.cs", "*Fixture.cs", "Test*.cs"),
     wrappers=(("class X {\n", "\n}"), ("class X { void f() {\n", "\n} }")),
 )

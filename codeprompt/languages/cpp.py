@@ -17,6 +17,7 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("/*", "//"),
     line_comments=("///<", "//!<", "///", "//!", "//"),
+    imports=("preproc_include",),
     tests=("test_*.c*", "*_test.c*", "*_unittest.c*", "*Test.cpp", "*Tests.cpp"),
     wrappers=(("class X {\n", "\n};"),),
     separator="::",

@@ -16,5 +16,6 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("//", "/*"),
     line_comments=("//",),
+    imports=("import_spec",),
     tests=("*_test.go",),
 )

@@ -21,6 +21,7 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("/**",),
     line_comments=("//",),
+    imports=("import_declaration",),
     tests=("*Test.java", "*Tests.java", "Test*.java", "*IT.java", "*TestCase.java"),
     wrappers=(("class X {\n", "\n}"), ("class X { void f() {\n", "\n} }")),
 )

@@ -35,6 +35,7 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("/**",),
     line_comments=("//",),
+    imports=("import_statement",),
     tests=("*.test.*", "*.spec.*", "*-test.js", "*_test.js", "test.js"),
     wrappers=(("class X {\n", "\n}"),),
 )

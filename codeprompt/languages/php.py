@@ -15,6 +15,7 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("/**",),
     line_comments=("//", "#"),
+    imports=("namespace_use_declaration",),
     tests=("*Test.php", "*TestCase.php"),
     wrappers=(("class X {\n", "\n}"),),
     tag=b"<?",

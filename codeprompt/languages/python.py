@@ -16,5 +16,6 @@ LANGUAGE = Language(
     docs="inside",
     doc_openings=(),
     line_comments=("#",),
+    imports=("import_statement", "import_from_statement"),
     tests=("test_*.py", "*_test.py", "conftest.py", "tests.py"),
 )

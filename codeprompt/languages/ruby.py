@@ -17,5 +17,6 @@ LANGUAGE = Language(
     docs="before",
     doc_openings=("#", "=begin"),
     line_comments=("##", "#"),
+    imports=("call",),
     tests=("*_test.rb", "*_spec.rb", "test_*.rb"),
 )

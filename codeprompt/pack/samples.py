@@ -43,6 +43,7 @@ def sample_rows() -> list[dict[str, str]]:
             "qualified_name": name,
             "class": "",
             "path": f"src/{name}.{language}",
+            "imports": "",
         }
         for language, (name, code) in _CODE.items()
     ]

@@ -7,7 +7,7 @@ after the code, since it reads from left to right.
 
 from __future__ import annotations
 
-from codeprompt.data.base import ABOUT, Columns
+from codeprompt.data.base import ABOUT, UNTOLD, Columns
 from codeprompt.tasks.base import Task
 
 TASK = Task(
@@ -25,6 +25,7 @@ TASK = Task(
             "clean": "clean",
             "defective": "defective",
         },
+        defaults=UNTOLD,
     ),
     templates={
         "t5": "Defect {language}: {code}",

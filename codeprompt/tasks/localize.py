@@ -8,7 +8,7 @@ added (`benchmarks/cve`). The label words only name the two labels.
 
 from __future__ import annotations
 
-from codeprompt.data.base import ABOUT, Columns
+from codeprompt.data.base import ABOUT, UNTOLD, Columns
 from codeprompt.tasks.base import Task
 
 TASK = Task(
@@ -18,6 +18,7 @@ TASK = Task(
     columns=Columns(
         fields={"code": ("code", "func", "function", "content"), **ABOUT},
         target=("lines", "flaw_lines", "vulnerable_lines", "target"),
+        defaults=UNTOLD,
     ),
     templates={
         "t5": "Defect {language}: {code}",

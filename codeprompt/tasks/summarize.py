@@ -6,7 +6,7 @@ cut out. The template is the instruction that `builtin` saw in its pre-training.
 
 from __future__ import annotations
 
-from codeprompt.data.base import ABOUT, Columns
+from codeprompt.data.base import ABOUT, UNTOLD, Columns
 from codeprompt.tasks.base import Task
 
 TASK = Task(
@@ -21,6 +21,7 @@ TASK = Task(
             **ABOUT,
         },
         target=("docstring_tokens", "summary", "docstring", "comment", "nl", "target"),
+        defaults=UNTOLD,
     ),
     templates={
         "t5": "Summarize {language}: {code}",

@@ -6,7 +6,7 @@ data's: map the columns (`--columns code=java,target=cs`) or leave it to the pac
 
 from __future__ import annotations
 
-from codeprompt.data.base import ABOUT, Columns
+from codeprompt.data.base import ABOUT, UNTOLD, Columns
 from codeprompt.tasks.base import Task
 
 TASK = Task(
@@ -22,6 +22,7 @@ TASK = Task(
             "target_language": ("target_language",),
         },
         target=("cs", "target", "tgt", "translation"),
+        defaults=UNTOLD,
     ),
     templates={
         "t5": "Translate {language} to {target_language}: {code}",

@@ -25,6 +25,7 @@ from codeprompt.registry import METHODS, TASKS
 from codeprompt.tasks.base import Task
 from codeprompt.template import Template, parse, resolve
 from codeprompt.training.labels import check_lines
+from codeprompt.training.leaks import check_leaks
 from codeprompt.training.measure import bf16_is_fast
 from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer
@@ -173,6 +174,8 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
     plan = make_plan(task, backbone, template, recipe, head)
     pool, dev_pool = pools(request, task)
     _check_fields(template, [*pool[:1], *dev_pool[:1]])
+    if task.kind == "generate":
+        check_leaks(template, pool, request.data)
     return Setup(
         request,
         task,

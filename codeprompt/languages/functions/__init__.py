@@ -8,9 +8,19 @@ file. Texts are sliced on demand.
 """
 
 from codeprompt.languages.functions.function import Function
-from codeprompt.languages.functions.reading import parses, source_bytes
+from codeprompt.languages.functions.imports import imports
+from codeprompt.languages.functions.reading import parse, parses, source_bytes
 from codeprompt.languages.functions.summary import summary_of
 from codeprompt.languages.functions.tokens import tokens
 from codeprompt.languages.functions.walk import functions
 
-__all__ = ["Function", "functions", "parses", "source_bytes", "summary_of", "tokens"]
+__all__ = [
+    "Function",
+    "functions",
+    "imports",
+    "parse",
+    "parses",
+    "source_bytes",
+    "summary_of",
+    "tokens",
+]
