@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeprompt.errors import CodepromptError
+from codeprompt.languages.base import speaks
 from lsp_server.cards import Facts, facts_for
 from lsp_server.trust import Trust, content_of
 
@@ -53,8 +54,7 @@ class Chosen:
     def speaks(self, language: str, target: str = "") -> bool:
         """Whether its card has nothing against a language, and one to write; "" is any."""
         facts = self.facts or Facts()
-        named = ((language, facts.languages), (target, facts.targets))
-        return all(not asked or not known or asked in known for asked, known in named)
+        return speaks(language, facts.languages) and speaks(target, facts.targets)
 
 
 def project_key(root: Path) -> str:

@@ -8,12 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import to_builtins
 
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.client import operations, questions
 from codeprompt.client.http import encode
 from codeprompt.client.messages import PackInfo
 from codeprompt.pack import save
+from codeprompt.pack.card import DataCard
+from codeprompt.pack.store import with_card
 from codeprompt.service import folders
 from codeprompt.service.folders import Folders, project_folders
 from tests.serviced import CODE, Place, client, over_socket, serving, small_pack
@@ -79,6 +82,22 @@ async def test_the_nearest_pack_answers_by_default(place: Place, tmp_path: Path)
     listed = names(await place.http.get("/v1/packs", params={"project": where}))
     assert (listed["near"], listed["summarize"]) == ("project", "project")
     assert names(await place.http.get("/v1/packs"))["summarize"] == "service"
+
+
+async def test_each_direction_of_a_translation_has_its_pack(place: Place, tmp_path: Path) -> None:
+    """Unasked by name the one whose card has the languages; where none has, the newest."""
+    ways = {"there": ("java", "c-sharp"), "back": ("c-sharp", "java")}
+    for name, (source, target) in ways.items():
+        made = small_pack("translate", called=name, decoding=Decoding(max_new_tokens=3))
+        data = DataCard(languages=[source], target_languages=[target])
+        save(with_card(made, data=to_builtins(data)), tmp_path / ".codeprompt" / "packs" / name)
+    for source, target in (*ways.values(), ("java", "go")):
+        asked = {"language": source, "target_language": target, "whole": True}
+        found = await place.ask("translate", project=str(tmp_path), **asked)
+        assert found.status_code == 200, found.text
+        (item,) = found.json()["results"]
+        wanted = [name for name, way in ways.items() if way == (source, target)]
+        assert item["pack"] in (wanted or list(ways))
 
 
 async def test_a_folder_within_a_repository_has_its_packs(place: Place, tmp_path: Path) -> None:

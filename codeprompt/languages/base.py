@@ -14,7 +14,7 @@ import difflib
 import functools
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -107,6 +107,12 @@ def _names() -> dict[str, Language]:
 @functools.cache
 def _extensions() -> dict[str, Language]:
     return {ending: language for language in languages() for ending in language.extensions}
+
+
+def speaks(asked: str, known: Iterable[str]) -> bool:
+    """Whether what was made for `known` languages is for one; "" and none at all are for any."""
+    known = tuple(known)
+    return not asked or not known or asked in known
 
 
 def find_language(name: str | Language) -> Language:

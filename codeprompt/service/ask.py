@@ -11,7 +11,7 @@ from typing import Any, Literal
 from codeprompt.check.items import as_items, called, missing_fields, whole
 from codeprompt.check.questions import Question, questions
 from codeprompt.errors import UsageError
-from codeprompt.languages import Language, find_language, language_of
+from codeprompt.languages import Language, find_language, is_language, language_of
 from codeprompt.registry import LANGUAGES
 from codeprompt.types import Kind, Prediction
 
@@ -108,6 +108,16 @@ def language_for(ask: Ask) -> Language:
             + ", ".join(LANGUAGES.names()),
         )
     return found
+
+
+def languages_of(ask: Ask) -> tuple[str, str]:
+    """The names of the code's language and of the one to write, "" where none is asked for.
+
+    Raises `CodepromptError`.
+    """
+    target = ask.target_language or ""
+    named = find_language(target).name if is_language(target) else target
+    return language_for(ask).name, named
 
 
 def questions_of(ask: Ask) -> list[Question]:

@@ -77,13 +77,19 @@ class Catalogue:
         return near + own + far
 
     def choose(
-        self, task: str, wanted: str | None, loaded: Collection[str], project: Path | None = None
+        self,
+        task: str,
+        wanted: str | None,
+        loaded: Collection[str],
+        project: Path | None = None,
+        languages: tuple[str, str] = ("", ""),
     ) -> Entry:
         """The pack that answers for a task.
 
         wanted: NAME, NAME@VERSION, or None: the newest of the project's own for the task; else an
         active pack of it whose backbone is loaded; else the newest of all. loaded: hashes of
-        backbones. Raises `Problem` (404), `UsageError`.
+        backbones. languages: of the code, and to write; a pack whose card names others comes last.
+        Raises `Problem` (404), `UsageError`.
         """
         if wanted is not None:
             return self._named(wanted, project)
@@ -93,6 +99,7 @@ class Catalogue:
                 f"There is no pack for the task '{task}'",
                 do=f"Tune one (codeprompt tune {task}) or upload one (POST /v1/packs)",
             )
+        mine = [entry for entry in mine if entry.speaks(*languages)] or mine
         near = [e for e in mine if e.where == PROJECT]
         ready = [e for e in mine if e.where == OWN and e.backbone_hash in loaded]
         return max(near or ready or mine, key=lambda e: (e.created, e.added, e.where == OWN))

@@ -22,7 +22,7 @@ import structlog
 
 from codeprompt.errors import CodepromptError, QueueFullError, UsageError
 from codeprompt.service.answering import Answering, Tell
-from codeprompt.service.ask import ROUTES, Ask, Event, Item, Token, language_for
+from codeprompt.service.ask import ROUTES, Ask, Event, Item, Token, language_for, languages_of
 from codeprompt.service.cache import Cache
 from codeprompt.service.engines import Engines
 from codeprompt.service.entry import Entry
@@ -243,7 +243,9 @@ class Service(Holdings):
         project = project_of(ask.project)
         if self.catalogue.stale(project):
             await asyncio.to_thread(self.catalogue.look, project)
-        entry = self.catalogue.choose(task, ask.pack, self.engines.hashes(), project)
+        languages = languages_of(ask) if ask.pack is None else ("", "")
+        loaded = self.engines.hashes()
+        entry = self.catalogue.choose(task, ask.pack, loaded, project, languages)
         if entry.task != task:
             route = next((r for r, t in ROUTES.items() if t == entry.task), None)
             raise UsageError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeprompt.languages.base import speaks
 from codeprompt.pack.card import Card
 from codeprompt.service.packs import DIGITS, PackInfo, Version
 
@@ -14,7 +15,10 @@ OWN, PROJECT = "service", "project"
 
 @dataclass(frozen=True)
 class Entry:
-    """A version of a pack that can answer. where: `service`, `project`, `user` or `package`."""
+    """A version of a pack that can answer. where: `service`, `project`, `user` or `package`.
+
+    languages, targets: of what it was tuned on, where its card lies in a folder and says so.
+    """
 
     name: str
     version: str
@@ -26,11 +30,17 @@ class Entry:
     where: str
     place: Path | None = None
     added: float = 0.0
+    languages: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What an engine calls it: no two versions share it."""
         return f"{self.name}@{self.version}"
+
+    def speaks(self, language: str, target: str) -> bool:
+        """Whether its card has nothing against a language, and one to write; "" is any."""
+        return speaks(language, self.languages) and speaks(target, self.targets)
 
 
 def active(pack: PackInfo) -> Version | None:
@@ -50,9 +60,12 @@ def of_card(name: str, card: Card, where: str, place: Path) -> Entry:
     """A pack in a folder."""
     about = card.backbone
     version = card.integrity[:DIGITS]
+    named = (card.data.languages, card.data.target_languages)
+    languages, targets = (tuple(one) if isinstance(one, list) else () for one in named)
     return Entry(
-        name, version, card.task, about.name, about.hash, card.integrity, card.created, where, place
-    )
+        name, version, card.task, about.name, about.hash, card.integrity, card.created, where,
+        place, languages=languages, targets=targets,
+    )  # fmt: skip
 
 
 def own_as_json(pack: PackInfo) -> dict[str, Any]:
