@@ -97,7 +97,7 @@ class Causal:
         if past is not None:
             positions = positions + past[:, None]
         turn = self._turn(positions)
-        bias = self._triangle(mask, hidden)
+        bias = self._triangle(mask, hidden, injected.keys(source.slots, None))
         x, keys, values = hidden, [], []
         for layer in range(self.depth):
             q, k, v = self._heads(layer, x, turn, injected, self.kinds[0])
@@ -106,7 +106,9 @@ class Causal:
             keys.append(k.to(self.kinds[1] or k.dtype))
             values.append(v.to(self.kinds[1] or v.dtype))
         over = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, float("-inf"))
-        over = over[:, None, None, :].to(keys[0].dtype)
+        own = injected.keys(source.slots, over[:, None, None, :])
+        assert own is not None  # `over` is there
+        over = own.to(keys[0].dtype)
         rows = injected.sites.get("decoder")
         if rows is not None:
             count = mask.shape[0]
@@ -238,8 +240,11 @@ class Causal:
         angles = torch.cat([angles, angles], -1)[:, None]
         return angles.cos() * scale, angles.sin() * scale
 
-    def _triangle(self, mask: Tensor, like: Tensor) -> Tensor:
-        """[B|1,1,G*T,T]: -inf ahead of a query, and at padding before it."""
+    def _triangle(self, mask: Tensor, like: Tensor, slots: Tensor | None) -> Tensor:
+        """[B|1,1,G*T,T]: -inf ahead of a query, and at padding before it.
+
+        slots: [B,1,1,T], added where a position is a key for others: itself it always sees.
+        """
         place = torch.arange(mask.shape[1], device=mask.device)
         shut = (place[None, :] > place[:, None])[None]
         if not bool((mask[:, 1:] <= mask[:, :-1]).all()):  # padded on the left, or within
@@ -247,6 +252,9 @@ class Causal:
             shut = shut | ~(mask[:, None, :] | itself)
         kind = self.kinds[0] or like.dtype
         bias = torch.zeros(shut.shape, device=mask.device, dtype=kind)
+        if slots is not None:
+            others = place[None, :] != place[:, None]
+            bias = bias + torch.where(others, slots[:, 0].to(kind), 0.0)
         bias = bias.masked_fill(shut, float("-inf"))
         return bias[:, None].repeat(1, 1, self.group, 1)
 

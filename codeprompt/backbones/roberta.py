@@ -287,7 +287,7 @@ class Roberta(Backbone):
         Raises `BackboneError` where a row is longer than the position table.
         """
         x: Tensor = self.roberta.embeddings(source, injected)
-        pad = source.pad_bias
+        pad = injected.keys(source.slots, source.pad_bias)
         bias = None if pad is None else pad.to(x.dtype)
         for layer in self.roberta.encoder.layer:
             x = layer(x, bias, injected)

@@ -85,7 +85,7 @@ class T5(Backbone):
         positions = torch.arange(source.ids.shape[1], device=x.device)
         bias = stack.bias(positions[None, :] - positions[:, None])
         bias = bias.permute(2, 0, 1)[None].contiguous()
-        if (pad := source.pad_bias) is not None:
+        if (pad := injected.keys(source.slots, source.pad_bias)) is not None:
             bias = bias + pad.to(bias.dtype)
         over = self._column_bias(stack, "encoder", injected, positions)
         for block in stack.block:
@@ -102,7 +102,7 @@ class T5(Backbone):
             block.layer[1].EncDecAttention.keys_values(hidden, injected)
             for block in self.decoder.block
         ]
-        pad = source.pad_bias
+        pad = injected.keys(source.slots, source.pad_bias)
         bias = None if pad is None else pad.to(hidden.dtype)
         return Memory([k for k, _ in pairs], [v for _, v in pairs], bias)
 

@@ -18,6 +18,7 @@ Conventions
 """
 
 from codeprompt.inject.gate import Gate, Query, members
+from codeprompt.inject.interpolate import interpolated
 from codeprompt.inject.join import join
 from codeprompt.inject.parts import (
     SITES,
@@ -57,6 +58,7 @@ __all__ = [
     "SiteRows",
     "Stack",
     "collate",
+    "interpolated",
     "join",
     "low_rank",
     "members",

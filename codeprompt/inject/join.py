@@ -42,6 +42,7 @@ def join(first: Injection, second: Injection) -> Injection:
         head=first.head or second.head,
         weights={**first.weights, **second.weights},
         gate=first.gate or second.gate,
+        slot_scale=first.slot_scale if first.slot_scale is not None else second.slot_scale,
     )
 
 

@@ -67,6 +67,7 @@ class Injection:
     branches: parallel branches by site.
     deltas: changes of linear maps, by the checkpoint's own module name.
     head: a linear classifier that takes the verbalizer's place.
+    slot_scale: [P], added to the attention logits of the slots in every layer; None for zero.
     gate: source prompts that are weighed for every row (`gate.py`), in the place of `slots`.
     weights: backbone tensors that were themselves tuned; such an injection never mixes in a batch.
     """
@@ -79,6 +80,7 @@ class Injection:
     head: Head | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     gate: Gate | None = None
+    slot_scale: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a flat name, as a pack stores it."""
@@ -87,6 +89,8 @@ class Injection:
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         if self.slots is not None:
             yield "slots", self.slots
+        if self.slot_scale is not None:
+            yield "slots.log_scale", self.slot_scale
         for site, columns in self.columns.items():
             yield f"columns.{site}.key", columns.key
             yield f"columns.{site}.value", columns.value
@@ -124,7 +128,7 @@ class Injection:
         """The inverse of `tensors`. Raises `PackError` on a name that no part has."""
         conventions = conventions or {}
         left = dict(tensors)
-        slots = left.pop("slots", None)
+        slots, slot_scale = left.pop("slots", None), left.pop("slots.log_scale", None)
         columns: dict[Site, Columns] = {}
         branches: dict[Site, Branch] = {}
         layers: dict[Stack, Tensor] = {}
@@ -164,7 +168,7 @@ class Injection:
                 expected="slots, columns, layers, branches, deltas, gates, head or weights",
                 do="The pack was written by a newer version or changed by hand",
             )
-        return Injection(slots, columns, layers, branches, deltas, head, weights, gate)
+        return Injection(slots, columns, layers, branches, deltas, head, weights, gate, slot_scale)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Injection:
         """The same parts in another dtype or on another device (weights and head included)."""

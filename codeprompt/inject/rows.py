@@ -39,6 +39,7 @@ class Injected:
     """The injections of a batch's rows, side by side; what a backbone's pass reads.
 
     slots: [B,P,d] or None. deltas: down [B,r,in], up [B,out,r] (B = 1 where all rows share one).
+    slot_bias: [B,P], added to the slots' attention logits as keys; None for zero.
     """
 
     slots: Tensor | None = None
@@ -46,6 +47,7 @@ class Injected:
     branches: Mapping[Site, BranchRows] = field(default_factory=dict)
     deltas: Mapping[str, LowRank] = field(default_factory=dict)
     gates: GateRows | None = None
+    slot_bias: Tensor | None = None
 
     def embed(self, vectors: Tensor, slots: Tensor | None, mask: Tensor) -> Tensor:
         """Put slot vectors at soft positions: vectors [B,T,d], slots [B,T] (-1 = real token).
@@ -60,6 +62,17 @@ class Injected:
             own = self.gates.added(own, vectors, mask & (slots < 0))
         soft = own.to(vectors.dtype).expand(vectors.shape[0], -1, -1).gather(1, index)
         return torch.where((slots >= 0).unsqueeze(-1), soft, vectors)
+
+    def keys(self, slots: Tensor | None, pad: Tensor | None) -> Tensor | None:
+        """What is added to the logits of source positions as keys: [B,1,1,T], None for nothing.
+
+        slots: [B,T], as `embed` takes them; pad: [B,1,1,T], -inf at padding.
+        """
+        if self.slot_bias is None or slots is None:
+            return pad
+        own = self.slot_bias.expand(slots.shape[0], -1).gather(1, slots.clamp(min=0))
+        own = own.masked_fill(slots < 0, 0.0)[:, None, None, :]
+        return own if pad is None else own + pad
 
     def linear(self, name: str, layer: nn.Module, x: Tensor) -> Tensor:
         """`layer(x)` with the rows' changes of that linear map; x [B,Q,in]."""
@@ -92,6 +105,7 @@ class Injected:
             },
             {name: LowRank(pick(d.down), pick(d.up)) for name, d in self.deltas.items()},
             None if self.gates is None else self.gates.select(index),
+            None if self.slot_bias is None else pick(self.slot_bias),
         )
 
     def past(self, site: Site) -> Tensor | None:
@@ -185,7 +199,13 @@ def collate(injections: Sequence[Injection], rows: Sequence[int] | None = None) 
             _stack([None if d is None else d.down for d in found], 0, index, 0),
             _stack([None if d is None else d.up for d in found], 1, index, 0),
         )
-    return Injected(slots, sites, branches, deltas, gate_rows(injections, index))
+    slot_bias = None
+    if any(i.slot_scale is not None for i in injections):
+        scales = [i.slot_scale for i in injections]
+        slot_bias = _stack([None if s is None else s.float() for s in scales], 0, index, 0)
+        missing = 0 if slots is None else slots.shape[1] - slot_bias.shape[1]
+        slot_bias = nn.functional.pad(slot_bias, (0, missing))
+    return Injected(slots, sites, branches, deltas, gate_rows(injections, index), slot_bias)
 
 
 def _stack(tensors: Sequence[Tensor | None], pad: int, index: Tensor | None, batch: int) -> Tensor:

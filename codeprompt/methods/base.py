@@ -7,7 +7,7 @@ with gradients, `export` the one that a pack stores, with all reparametrisation 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -74,6 +74,10 @@ class PromptModule(nn.Module):
         """The Injection, with gradients."""
         raise NotImplementedError
 
+    def candidates(self) -> Iterator[tuple[dict[str, Any], Injection]]:
+        """Of a method that trains nothing: what dev chooses from, with what a card says of each."""
+        yield {}, self.export()
+
     def export(self) -> Injection:
         """The Injection that a pack stores: float32 tensors without gradients."""
         was = self.training
@@ -130,6 +134,10 @@ class Method(Generic[S]):
     def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
         """As `template`, where the packs it builds on have a say."""
         return self.template(hard, settings)
+
+    def inherited(self, given: Sequence[Given]) -> HeadKind | None:
+        """The classifier that comes with the packs it builds on; None where they have no say."""
+        return None
 
     def recorded(self, settings: S, given: Sequence[Given]) -> dict[str, Any]:
         """The settings as a card keeps them: packs by name, never by path."""

@@ -71,7 +71,7 @@ def _card(
         "name": request.out.name,
         "task": setup.task.name,
         "method": request.method,
-        "settings": setup.method.recorded(setup.settings, setup.given),
+        "settings": {**setup.method.recorded(setup.settings, setup.given), **best.chosen},
         "template": setup.template,
         "verbalizer": plan.verbalizer,
         "prior": plan.prior,

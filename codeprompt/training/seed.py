@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.variant import own_copy, with_weights
 from codeprompt.data.fingerprint import fingerprint as data_fingerprint
 from codeprompt.inject import Injection
+from codeprompt.methods.base import PromptModule
 from codeprompt.training import guard
-from codeprompt.training.evaluate import dev_score
+from codeprompt.training.evaluate import dev_score, is_better
 from codeprompt.training.keeping import Keeping
 from codeprompt.training.loop import Event, Loop
 from codeprompt.training.setup import Setup
@@ -30,7 +31,10 @@ OnEvent = Callable[[int, Event], None]
 
 @dataclass(frozen=True)
 class SeedRun:
-    """What one seed gave: its dev score, what was tuned, and the rows it saw."""
+    """What one seed gave: its dev score, what was tuned, and the rows it saw.
+
+    chosen: what dev decided, of a method that trains nothing.
+    """
 
     seed: int
     dev: float
@@ -41,6 +45,7 @@ class SeedRun:
     seconds: float
     train: list[Example]
     dev_rows: list[Example]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_seed(
@@ -55,6 +60,7 @@ def run_seed(
     path: of the checkpoint; None keeps nothing. keeping: see `Keeping`.
     """
     train, dev = setup.rows(seed)
+    chosen: Mapping[str, Any] = {}
     method, started = setup.method, time.monotonic()
     backbone = setup.frozen_backbone if method.frozen else own_copy(setup.backbone)
     plan = replace(setup.plan, backbone=backbone)
@@ -86,10 +92,29 @@ def run_seed(
         steps, best_step = outcome.steps, outcome.best_step
         check(setup, backbone, before, injection, dev[0])
     else:
-        injection, steps, best_step = module.export(), 0, 0
-        score = dev_score(Prompt(plan, backbone.lower(injection), decoding), dev, metric)
+        steps, best_step = 0, 0
+        chosen, injection, score = _chosen(setup, module, dev)
     seconds = time.monotonic() - started
-    return SeedRun(seed, score, injection, parameters, steps, best_step, seconds, train, dev)
+    return SeedRun(
+        seed, score, injection, parameters, steps, best_step, seconds, train, dev, chosen
+    )
+
+
+def _chosen(
+    setup: Setup, module: PromptModule, dev: list[Example]
+) -> tuple[Mapping[str, Any], Injection, float]:
+    """The candidate with the best dev score, of equals the first."""
+    metric, decoding = setup.task.metrics[0], setup.decoding(final=False)
+    best: tuple[Mapping[str, Any], Injection, float] | None = None
+    for what, injection in module.candidates():
+        backbone = backbone_with(setup, injection)
+        lowered = backbone.lower(replace(injection, weights={}))
+        plan = replace(setup.plan, backbone=backbone)
+        score = dev_score(Prompt(plan, lowered, decoding), dev, metric)
+        if best is None or is_better(metric, score, best[2]):
+            best = what, injection, score
+    assert best is not None  # there is always one
+    return best
 
 
 def check(

@@ -151,7 +151,8 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
     hard = parse(request.template or task.templates[backbone.family])
     given = read_given(method.given(settings), backbone)
     template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
-    head = request.head or method.head(backbone.family)
+    inherited = method.inherited(given)
+    head = inherited or request.head or method.head(backbone.family)
     if task.kind == "generate":
         if request.head == "linear":
             raise UsageError(
@@ -166,7 +167,7 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
                 do="Leave --head out",
             )
         head = "linear"
-    if head == "linear" and not method.trains:
+    if head == "linear" and not method.trains and not inherited:
         raise UsageError(
             f"The method '{request.method}' trains nothing, and a linear head must be trained",
             do="Leave --head out, or choose another --method",

@@ -78,7 +78,7 @@ class ServingRoberta(Copied):
         Raises `BackboneError` where a row is longer than the position table.
         """
         x: Tensor = self.embeddings(source, injected).to(self.kind)
-        pad = source.pad_bias
+        pad = injected.keys(source.slots, source.pad_bias)
         bias = None if pad is None else pad.to(self.many)
         for index, layer in enumerate(self.layers):
             q, k, v = self._split(layer.first(x, injected)).to(self.many)

@@ -84,7 +84,7 @@ class ServingT5(Copied):
         length = source.ids.shape[1]
         x = injected.embed(self._embed(source.ids), source.slots, source.mask)
         bias = self._square("encoder", length)
-        if (pad := source.pad_bias) is not None:
+        if (pad := injected.keys(source.slots, source.pad_bias)) is not None:
             bias = bias + pad.to(bias.dtype)
         bias = bias.to(self.many)
         over = self._column_bias("encoder", injected, torch.arange(length, device=x.device))
@@ -107,7 +107,7 @@ class ServingT5(Copied):
         place: gives the tensor to put them in, for so many rows and slots (see `State.place`).
         """
         count, length = hidden.shape[:2]
-        pad, rows = source.pad_bias, injected.sites.get("cross")
+        pad, rows = injected.keys(source.slots, source.pad_bias), injected.sites.get("cross")
         width = 0 if rows is None else rows.bias.shape[1]
         if place is None:
             shape = self.memory_shape(count, width + length)

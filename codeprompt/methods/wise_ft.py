@@ -1,0 +1,93 @@
+"""WiSE-FT: a tuned pack drawn back towards the frozen model, as far as the dev rows like it.
+
+Wortsman et al. 2022 (Robust fine-tuning of zero-shot models), section 3, for full fine-tuning; for
+prompts and deltas of every kind by the paths of `inject/interpolate.py`, which are ours: alpha = 0
+is the frozen model exactly, alpha = 1 the tuned pack. Nothing trains: `alphas` [A] are tried and
+the best on dev is packed, of equals the smallest, nearest to the frozen model. A linear head has no
+theta_0: at alpha = 0 it gives every label the same probability. Template and head are the pack's.
+ With `alpha` given nothing is chosen: a suite that varies it draws the curves in and out
+of distribution (`codeprompt/bench/suites/wise-ft.toml`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codeprompt.errors import UsageError
+from codeprompt.inject import Injection, interpolated
+from codeprompt.methods.base import Context, Given, HeadKind, Method, PromptModule
+from codeprompt.template import Template
+
+
+@dataclass(frozen=True)
+class WiseFtSettings:
+    """of: the tuned pack, by path or name. alpha: as it is, in place of one that dev chooses."""
+
+    of: str = ""
+    alpha: float | None = None
+    alphas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+    def __post_init__(self) -> None:
+        for alpha in self.tried:
+            if not 0.0 <= alpha <= 1.0:
+                raise ValueError(f"alpha is {alpha:g}, and goes from 0 to 1")
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """Every alpha that is looked at."""
+        return tuple(sorted(self.alphas)) if self.alpha is None else (self.alpha,)
+
+
+class Path(PromptModule):
+    """The pack at any alpha."""
+
+    def __init__(self, tuned: Injection, own: Mapping[str, Tensor], tried: Sequence[float]) -> None:
+        super().__init__()
+        self.tuned, self.own, self.tried = tuned, dict(own), tuple(tried)
+
+    def forward(self) -> Injection:
+        return interpolated(self.tuned, self.tried[-1], self.own)
+
+    def candidates(self) -> Iterator[tuple[dict[str, Any], Injection]]:
+        for alpha in self.tried:
+            yield {"alpha": alpha}, interpolated(self.tuned, alpha, self.own).to(torch.float32)
+
+
+class WiseFt(Method[WiseFtSettings]):
+    """The pack's own template and head."""
+
+    settings = WiseFtSettings
+    kind = "weights"
+    trains = False
+
+    def given(self, settings: WiseFtSettings) -> tuple[str, ...]:
+        return (settings.of,) if settings.of else ()
+
+    def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
+        return _one(given).template
+
+    def inherited(self, given: Sequence[Given]) -> HeadKind | None:
+        return "verbalizer" if _one(given).injection.head is None else "linear"
+
+    def recorded(self, settings: WiseFtSettings, given: Sequence[Given]) -> dict[str, Any]:
+        return {**asdict(settings), "of": str(_one(given))}
+
+    def build(self, context: Context, settings: WiseFtSettings) -> PromptModule:
+        tuned, backbone = _one(context.given).injection, context.backbone
+        lowered = replace(backbone.lower(replace(tuned, weights={})), weights=tuned.weights)
+        own = backbone.state_dict() if tuned.weights else {}
+        return Path(lowered, own, settings.tried)
+
+
+def _one(given: Sequence[Given]) -> Given:
+    if not given:
+        raise UsageError("There is no pack to interpolate", do="Name a tuned one: --set of=PACK")
+    return given[0]
+
+
+METHOD = WiseFt()
