@@ -500,3 +500,23 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -
     with pytest.raises(ValueError, match="broken"), checkpoint_folder(request):
         raise ValueError("broken")
     assert not (request.out.parent / ".pack.tuning").exists()
+
+
+@pytest.mark.parametrize(("method", "grown"), [("sesom", 2), ("wise-ft", 0)])
+def test_what_is_built_on_is_tuned_first_where_no_pack_is_named(
+    ask: Ask, method: str, grown: int
+) -> None:
+    """On the very rows of the seed; nothing is left beside the pack, and resuming goes on."""
+    options: dict[str, Any] = {"grown": 2} if grown else {"alphas": [0.0, 0.5, 1.0]}
+    result = tune(ask(method=method, options=options, resume=True))
+    pack = load(result.path)
+    assert pack.card.data.shots == 6 and pack.card.data.rows == 6
+    if grown:
+        gate = pack.injection.gate
+        assert gate is not None and gate.count == 2
+        assert pack.card.settings["sources"] == ["soft-0", "soft-1"]
+    else:
+        assert pack.card.holds == "weights"
+        assert pack.card.settings["alpha"] in (0.0, 0.5, 1.0)
+        assert pack.card.settings["of"] == "full-template-0"
+    assert not (result.path.parent / ".pack.tuning").exists()

@@ -129,7 +129,7 @@ def depends_on_seed(arm: Arm) -> bool:
     """Whether another seed could give another number."""
     if arm.baseline:
         return uses_shots(arm)
-    return bool(METHODS.get(arm.method).trains)
+    return bool(METHODS.get(arm.method).learns(arm.options))
 
 
 def uses_shots(arm: Arm) -> bool:
@@ -138,7 +138,7 @@ def uses_shots(arm: Arm) -> bool:
         from codeprompt.bench.registries import BASELINES
 
         return bool(BASELINES.get(arm.baseline).learns)
-    return bool(METHODS.get(arm.method).trains)
+    return bool(METHODS.get(arm.method).learns(arm.options))
 
 
 def exact_name(backbone: str) -> str:

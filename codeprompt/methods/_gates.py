@@ -20,9 +20,17 @@ SAY = "Give packs with soft vectors, tuned on this backbone: --set sources=PACK,
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """sources: packs with soft vectors on the same backbone, by path or name."""
+    """sources: packs with soft vectors on the same backbone, by path or name.
+
+    grown: without any, so many soft prompts of unlike starts are tuned first, on the same rows.
+    """
 
     sources: tuple[str, ...] = ()
+    grown: int = 3
+
+    def __post_init__(self) -> None:
+        if self.grown < 1:
+            raise ValueError(f"grown is {self.grown}, and there must be one source at least")
 
 
 class SourceMethod(Method[S]):
@@ -32,6 +40,9 @@ class SourceMethod(Method[S]):
 
     def given(self, settings: S) -> tuple[str, ...]:
         return tuple(settings.sources)  # type: ignore[attr-defined]
+
+    def grows(self, settings: S) -> tuple[str, ...]:
+        return ("soft",) * settings.grown  # type: ignore[attr-defined, no-any-return]
 
     def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
         return with_front(hard, lengths(given)[0])

@@ -131,6 +131,15 @@ class Method(Generic[S]):
         """Packs that it builds on, by path or name: read for it, and checked for the backbone."""
         return ()
 
+    def grows(self, settings: S) -> tuple[str, ...]:
+        """Methods to tune first, on the same rows, where the settings name no pack to build on."""
+        return ()
+
+    def learns(self, options: Mapping[str, Any]) -> bool:
+        """Whether rows to train on change anything: what is built on may be tuned first."""
+        settings = self.configure(options)
+        return self.trains or bool(not self.given(settings) and self.grows(settings))
+
     def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
         """As `template`, where the packs it builds on have a say."""
         return self.template(hard, settings)

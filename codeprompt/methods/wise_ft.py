@@ -6,7 +6,7 @@ is the frozen model exactly, alpha = 1 the tuned pack. Nothing trains: `alphas` 
 the best on dev is packed, of equals the smallest, nearest to the frozen model. A linear head has no
 theta_0: at alpha = 0 it gives every label the same probability. Template and head are the pack's.
  With `alpha` given nothing is chosen: a suite that varies it draws the curves in and out
-of distribution (`codeprompt/bench/suites/wise-ft.toml`).
+of distribution (`benchmarks/wise-ft.toml`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ from codeprompt.template import Template
 
 @dataclass(frozen=True)
 class WiseFtSettings:
-    """of: the tuned pack, by path or name. alpha: as it is, in place of one that dev chooses."""
+    """of: the tuned pack, by path or name; without one, `base` is tuned first, on the same rows.
+
+    alpha: as it is, in place of one that dev chooses.
+    """
 
     of: str = ""
+    base: str = "full-template"
     alpha: float | None = None
     alphas: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -67,6 +71,9 @@ class WiseFt(Method[WiseFtSettings]):
 
     def given(self, settings: WiseFtSettings) -> tuple[str, ...]:
         return (settings.of,) if settings.of else ()
+
+    def grows(self, settings: WiseFtSettings) -> tuple[str, ...]:
+        return (settings.base,)
 
     def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
         return _one(given).template

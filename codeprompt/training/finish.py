@@ -82,7 +82,7 @@ def _card(
             "where": request.data if request.data.startswith("hub:") else Path(request.data).name,
             "form": _form(best.train),
             "fingerprint": fingerprint(best.train),
-            "shots": (setup.recipe.shots or None) if setup.method.trains else 0,
+            "shots": (setup.recipe.shots or None) if setup.method.trains or setup.grown else 0,
             "rows": len(best.train),
             "dev_rows": len(best.dev_rows),
             **_languages([*best.train, *best.dev_rows]),

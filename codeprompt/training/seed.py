@@ -18,12 +18,12 @@ from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.variant import own_copy, with_weights
 from codeprompt.data.fingerprint import fingerprint as data_fingerprint
 from codeprompt.inject import Injection
-from codeprompt.methods.base import PromptModule
+from codeprompt.methods.base import Given, PromptModule
 from codeprompt.training import guard
 from codeprompt.training.evaluate import dev_score, is_better
 from codeprompt.training.keeping import Keeping
 from codeprompt.training.loop import Event, Loop
-from codeprompt.training.setup import Setup
+from codeprompt.training.setup import Setup, prepare
 from codeprompt.types import Example
 
 OnEvent = Callable[[int, Event], None]
@@ -60,6 +60,8 @@ def run_seed(
     path: of the checkpoint; None keeps nothing. keeping: see `Keeping`.
     """
     train, dev = setup.rows(seed)
+    if setup.grown:
+        setup = with_grown(setup, seed, path, keeping)
     chosen: Mapping[str, Any] = {}
     method, started = setup.method, time.monotonic()
     backbone = setup.frozen_backbone if method.frozen else own_copy(setup.backbone)
@@ -115,6 +117,21 @@ def _chosen(
             best = what, injection, score
     assert best is not None  # there is always one
     return best
+
+
+def with_grown(setup: Setup, seed: int, path: Path | None, keeping: Keeping | None) -> Setup:
+    """The setup with packs to build on, which are tuned now on this very seed's rows."""
+    train, dev = setup.rows(seed)
+    given = []
+    for place, name in enumerate(setup.grown):
+        request = replace(setup.request, method=name, options={}, head=None)
+        own = prepare(request, setup.backbone, like=setup)
+        recipe = own.recipe.with_changes(shots=0, dev=0)
+        own = replace(own, pool=train, dev_pool=dev, recipe=recipe)
+        file = None if path is None else path.with_name(f"{path.stem}-{name}-{place}{path.suffix}")
+        run = run_seed(own, seed * len(setup.grown) + place, file, None, keeping)
+        given.append(Given(f"{name}-{place}", run.injection, own.template))
+    return replace(setup, given=tuple(given))
 
 
 def check(

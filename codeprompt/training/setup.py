@@ -16,6 +16,7 @@ from codeprompt.backbones.variant import own_copy
 from codeprompt.data.sources import open_source
 from codeprompt.data.split import shots
 from codeprompt.errors import DataError, UsageError
+from codeprompt.inject import Injection
 from codeprompt.methods.base import Context, Given, HeadKind, Method
 from codeprompt.pack import check_backbone
 from codeprompt.pack import load as load_pack
@@ -23,7 +24,7 @@ from codeprompt.plan import Plan
 from codeprompt.recipes import Recipe, load
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.tasks.base import Task
-from codeprompt.template import Template, parse, resolve
+from codeprompt.template import Template, parse, resolve, slot_indices
 from codeprompt.training.labels import check_lines
 from codeprompt.training.leaks import check_leaks
 from codeprompt.training.measure import bf16_is_fast
@@ -76,6 +77,7 @@ class Setup:
     pool: Sequence[Example]
     dev_pool: Sequence[Example]
     given: tuple[Given, ...] = ()
+    grown: tuple[str, ...] = ()
 
     def context(self, backbone: Backbone, seed: int) -> Context:
         """What the method looks at when it makes its parameters."""
@@ -91,7 +93,7 @@ class Setup:
         """
         recipe, classify = self.recipe, self.task.kind == "classify"
         train, dev = list(self.pool), list(self.dev_pool)
-        if not self.method.trains:
+        if not (self.method.trains or self.grown):
             train = []
         elif recipe.shots:
             train = shots(
@@ -130,8 +132,10 @@ class Setup:
         return self.backbone
 
 
-def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
-    """Check and complete a request. Raises a `CodepromptError` for whatever does not fit."""
+def prepare(request: TuneRequest, backbone: Backbone, like: Setup | None = None) -> Setup:
+    """Check and complete a request; like: whose data stands in for the request's.
+
+    Raises a `CodepromptError` for whatever does not fit."""
     if not request.seeds or len(set(request.seeds)) < len(request.seeds):
         raise UsageError(f"The seeds are {list(request.seeds)}", expected="one or more, all unlike")
     task, method = TASKS.get(request.task), METHODS.get(request.method)
@@ -150,6 +154,8 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
     settings = method.configure(recipe.options)
     hard = parse(request.template or task.templates[backbone.family])
     given = read_given(method.given(settings), backbone)
+    grown = () if given else method.grows(settings)
+    given = given or shapes_of(grown, hard, backbone)
     template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
     inherited = method.inherited(given)
     head = inherited or request.head or method.head(backbone.family)
@@ -173,7 +179,7 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
             do="Leave --head out, or choose another --method",
         )
     plan = make_plan(task, backbone, template, recipe, head)
-    pool, dev_pool = pools(request, task)
+    pool, dev_pool = pools(request, task) if like is None else (like.pool, like.dev_pool)
     _check_fields(template, [*pool[:1], *dev_pool[:1]])
     if task.kind == "generate":
         check_leaks(template, pool, request.data)
@@ -190,6 +196,7 @@ def prepare(request: TuneRequest, backbone: Backbone) -> Setup:
         pool,
         dev_pool,
         given,
+        grown,
     )
 
 
@@ -200,6 +207,18 @@ def read_given(names: Sequence[str], backbone: Backbone) -> tuple[Given, ...]:
         pack = load_pack(name)
         check_backbone(pack, backbone)
         out.append(Given(pack.card.name, pack.injection, pack.template, pack.card.integrity))
+    return tuple(out)
+
+
+def shapes_of(methods: Sequence[str], hard: Template, backbone: Backbone) -> tuple[Given, ...]:
+    """What stands for packs that are tuned first for every seed: their templates and slots."""
+    out = []
+    for place, name in enumerate(methods):
+        method = METHODS.get(name)
+        template = resolve(method.template(hard, method.configure({})), backbone.tokenizer)
+        length = max((indices.stop for indices in slot_indices(template)), default=0)
+        slots = torch.zeros(length, backbone.d_model) if length else None
+        out.append(Given(f"{name}-{place}", Injection(slots=slots), template))
     return tuple(out)
 
 
