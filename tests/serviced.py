@@ -54,9 +54,9 @@ def small() -> tuple[Backbone, str]:
     return tiny_t5(folder), str(folder)
 
 
-def small_pack(task: str = "summarize", **options: Any) -> Pack:
+def small_pack(task: str = "summarize", method: str = "hard", **options: Any) -> Pack:
     """A pack on the tiny backbone."""
-    return pack_of("hard", small()[0], task, **{"called": task, **options})
+    return pack_of(method, small()[0], task, **{"called": task, **options})
 
 
 def pack(task: str = "summarize", method: str = "hard", **options: Any) -> Pack:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codeprompt.answer import Prompt, Row, answer
-from codeprompt.check.items import as_items, file_line
+from codeprompt.check.items import as_items
 from codeprompt.check.questions import questions
 from codeprompt.data.sources import open_source
 from codeprompt.engine import Engine, Request
@@ -259,7 +259,7 @@ def test_lines_are_those_of_the_file() -> None:
     assert bare == ["def f(p):", "    x = 1", "    return x"]
     lines = text.split("\n")
     for number, line in enumerate(bare, 1):
-        assert lines[file_line(question.function, number) - 1] == line
+        assert lines[question.function.file_line(number) - 1] == line
     found = as_items(question, Prediction("2:0.9 3:0.7 | 1:0.1", 0.9), "label")
     assert [(i["start_line"], i["end_line"], i["label"], i["score"]) for i in found] == [
         (8, 8, "defective", 0.9),

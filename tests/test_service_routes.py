@@ -17,7 +17,7 @@ from codeprompt.client import messages
 from codeprompt.client.sse import Parser
 from codeprompt.service import logs
 from codeprompt.service.wire import Failure, Health, Item, JobInfo, PackDetail, PackInfo, UploadInfo
-from tests.serviced import CODE, Place, client, over_socket, pack, serving
+from tests.serviced import CODE, Place, client, over_socket, pack, serving, small_pack
 
 pytestmark = pytest.mark.anyio
 ROWS = "".join(
@@ -343,3 +343,17 @@ async def test_answers_fit_the_document(place: Place) -> None:
         Item.model_validate(one)
     for one in (await place.http.get("/v1/packs")).json()["packs"]:
         PackInfo.model_validate(one)
+
+
+async def test_a_labelling_pack_gives_an_item_a_line(tmp_path: Path) -> None:
+    """Lines told, each with its place and probability; streams and batches give the same."""
+    told = small_pack("localize", method="soft", length=3, threshold=0.0)
+    async with serving(tmp_path, told) as place:
+        code = "int f(char *p)\n{\n    return p[9];\n}\n"
+        asked = {"code": code, "language": "c"}
+        found = (await place.ask("localize", **asked)).json()["results"]
+        assert sorted(one["start_line"] for one in found) == [1, 2, 3, 4]
+        assert all(one["label"] == "defective" and 0 < one["score"] < 1 for one in found)
+        assert all(one["start_line"] == one["end_line"] for one in found)
+        streamed = (await place.ask("localize", stream=True, **asked)).text
+        assert streamed.count("event: result") == 4

@@ -137,7 +137,8 @@ def _trimmed(
     """A hunk without `fuzz` lines of context at either end, and how many the front lost."""
     front = next((i for i, (mark, _) in enumerate(lines) if mark != " "), 0)
     back = next((i for i, (mark, _) in enumerate(reversed(lines)) if mark != " "), 0)
-    first, last = min(front, fuzz), min(back, fuzz)
+    context = max(front, back)  # the shorter side is left out last, as `patch` does
+    first, last = (max(0, fuzz + side - context) for side in (front, back))
     return lines[first : len(lines) - last], first
 
 

@@ -89,19 +89,7 @@ def told_lines(question: Question, prediction: Prediction) -> list[tuple[int, fl
     """Lines of the file that a labelling pack tells, in order, with their probabilities."""
     ranking = read_ranking(prediction.text)
     function = question.function
-    return [(file_line(function, line), ranking.scores[line]) for line in sorted(ranking.told)]
-
-
-def file_line(function: Function, line: int) -> int:
-    """The line in the file of a line of the function's text without its documentation."""
-    place = function.start_line + line - 1
-    inside = function.doc_end > function.doc_start >= function.start_byte
-    if not inside or function.only_doc:
-        return place
-    text = function.source[function.start_byte : function.end_byte]
-    gone = text.count(b"\n") - function.bare.count("\n")
-    first = function.source[function.start_byte : function.doc_start].count(b"\n") + 1
-    return place + gone if line >= first else place
+    return [(function.file_line(line), ranking.scores[line]) for line in sorted(ranking.told)]
 
 
 def _whole(prediction: Prediction) -> Prediction:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from lsprotocol import types
 
-from codeprompt.check.items import file_line
 from codeprompt.languages.functions import Function
 from lsp_server.documents import Document
 
@@ -44,7 +43,7 @@ def parts_told(lines: tuple[tuple[int, int, float], ...]) -> list[Part]:
 def range_of(document: Document, function: Function, part: Part) -> types.Range:
     """A part's range, from its first character to its last: no indentation, no line break."""
     moved = document.first_line(function) - function.start_line
-    first, last = (file_line(function, line) + moved for line in (part.first, part.last))
+    first, last = (function.file_line(line) + moved for line in (part.first, part.last))
     head, tail = document.line(first), document.line(last)
     start = document.line_start(first) + len(head) - len(head.lstrip())
     return document.range(start, max(start, document.line_start(last) + len(tail.rstrip())))

@@ -81,6 +81,17 @@ class Function:
         start, end = self._widened(start, end)
         return self._text(self.start_byte, start) + self._text(end, self.end_byte)
 
+    def file_line(self, line: int) -> int:
+        """The line in the file of a line of `bare`, both from 1."""
+        place = self.start_line + line - 1
+        inside = self.doc_end > self.doc_start >= self.start_byte
+        if not inside or self.only_doc:
+            return place
+        text = self.source[self.start_byte : self.end_byte]
+        gone = text.count(b"\n") - self.bare.count("\n")
+        first = self.source[self.start_byte : self.doc_start].count(b"\n") + 1
+        return place + gone if line >= first else place
+
     def _widened(self, start: int, end: int) -> tuple[int, int]:
         """A docstring's span with the `;` after it, or with its lines where it fills them."""
         data = self.source
