@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from codeprompt.bench.queue import Queue
 from codeprompt.bench.results import CellResult
 from codeprompt.bench.run import Runner, forget_failed
 from codeprompt.bench.store import RunFolder
+from codeprompt.bench.tables import make_tables
 from codeprompt.errors import DataError, TrainingError
 from codeprompt.training.seed import run_seed
 from tests.benching import Bench, functions, jsonl, make_bench
@@ -231,6 +233,20 @@ def test_a_cell_that_another_holds_is_left_to_it(bench: Bench, tmp_path: Path) -
         assert ours
         assert Queue(plan.folder, plan.cells, bench.root).work() == 1
     assert plan.folder.result(first.hash) is None and plan.folder.result(second.hash) is not None
+
+
+def test_what_a_repository_keeps_of_a_run_is_gone_on_with(
+    finished: Plan, bench: Bench, tmp_path: Path
+) -> None:
+    """Its `.gitignore` leaves out rows and work in progress: rows come anew, no cell does."""
+    left_out = shutil.ignore_patterns(*(finished.folder.path / ".gitignore").read_text().split("/\n"))
+    shutil.copytree(finished.folder.path, tmp_path / "run", ignore=left_out)
+    assert not (tmp_path / "run/rows").exists()
+    plan = make_plan(finished.suite, tmp_path / "run", bench.root)
+    begin(plan, bench.root)
+    assert not plan.missing()
+    was, now = make_tables(finished.folder), make_tables(plan.folder)
+    assert replace(was, made="") == replace(now, made="")
 
 
 def test_a_folder_that_another_command_is_just_beginning_is_joined(
