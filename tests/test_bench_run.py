@@ -239,7 +239,9 @@ def test_what_a_repository_keeps_of_a_run_is_gone_on_with(
     finished: Plan, bench: Bench, tmp_path: Path
 ) -> None:
     """Its `.gitignore` leaves out rows and work in progress: rows come anew, no cell does."""
-    left_out = shutil.ignore_patterns(*(finished.folder.path / ".gitignore").read_text().split("/\n"))
+    left_out = shutil.ignore_patterns(
+        *(finished.folder.path / ".gitignore").read_text().split("/\n")
+    )
     shutil.copytree(finished.folder.path, tmp_path / "run", ignore=left_out)
     assert not (tmp_path / "run/rows").exists()
     plan = make_plan(finished.suite, tmp_path / "run", bench.root)

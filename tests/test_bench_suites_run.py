@@ -35,7 +35,15 @@ def pairs(start: int, count: int) -> list[dict[str, Any]]:
             for i in range(start, start + count)]  # fmt: skip
 
 
-DATA = {"summarize": functions, "defect": defects, "translate": pairs}
+def placed(start: int, count: int) -> list[dict[str, Any]]:
+    return [{**row, "path": "a/b.py", "repo": "c/d"} for row in functions(start, count)]
+
+
+def of_projects(start: int, count: int) -> list[dict[str, Any]]:
+    return [{**row, "project": "e"} for row in defects(start, count)]
+
+
+DATA = {"summarize": placed, "defect": of_projects, "translate": pairs}
 
 
 @pytest.fixture(scope="module")
