@@ -16,9 +16,11 @@ from codeprompt.engine import Engine, Request
 from codeprompt.errors import PackError, UsageError
 from codeprompt.inject import Gate, Injection, Query, collate
 from codeprompt.methods.base import Context, Given
+from codeprompt.methods.spot import nearest
 from codeprompt.registry import METHODS
 from codeprompt.template import parse
 from codeprompt.training import guard
+from codeprompt.training.objective import Objective, Rows
 from codeprompt.types import Example
 from tests.tiny import tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, module_of, pack_of, prompt_of
@@ -98,8 +100,8 @@ def test_the_load_balance_loss_is_one_at_its_least() -> None:
 def test_sources_must_be_alike_and_soft() -> None:
     """No sources, one without slots, unlike lengths: each is told with what to do."""
     backbone, method = tiny_t5(), METHODS.get("attempt")
-    hard, settings = parse("Is {code} wrong?"), method.configure({"sources": "one"})
-    assert settings.sources == ("one",)
+    hard, settings = parse("Is {code} wrong?"), method.configure({"sources": ["one", "two"]})
+    assert method.configure({"sources": "one"}).sources == ("one",)
 
     def given(*lengths: int | None) -> list[Given]:
         return [
@@ -226,3 +228,50 @@ def test_only_the_gate_of_an_ensemble_trains() -> None:
     assert set(module.export().tensors()) == {
         f"gates.outputs.{part}" for part in ("sources", "down", "up", "weight", "bias", "keys")
     }
+
+
+def test_an_ensemble_of_soft_prompts_votes_or_takes_the_mean() -> None:
+    """N independent prompts: the mean of their probabilities, or the label that most say."""
+    backbone = tiny_t5()
+    for fields in FIELDS:
+        for combine in ("mean", "votes"):
+            prompt = prompt_of("soft", backbone, "defect", prompts=3, combine=combine, length=4)
+            rows = [Row(k, fields) for k in range(3)]
+            each = answer(backbone, [alone(prompt, k) for k in range(3)], rows)
+            found = answer(backbone, [prompt], [Row(0, fields)])[0]
+            mean = sum(p.probabilities["clean"] for p in each) / 3
+            votes = sum(p.text == "clean" for p in each) / 3
+            wanted = mean if combine == "mean" else votes
+            assert found.probabilities["clean"] == pytest.approx(wanted, abs=1e-3)
+
+
+def test_the_prompts_of_an_ensemble_learn_apart() -> None:
+    """The gradient of each is that of training it alone, over N."""
+    backbone = tiny_t5()
+    plan, module = module_of("soft", backbone, "defect", prompts=2, length=4)
+    objective = Objective(plan, Rows.of(plan, [Example(f, "clean") for f in FIELDS]))
+    objective(module(), [0, 1, 2], 3).backward()
+    (bank,) = module.trained()
+    assert bank.grad is not None
+    for k in range(2):
+        own = bank[k].detach().clone().requires_grad_(True)
+        objective(Injection(slots=own), [0, 1, 2], 3).backward()
+        assert own.grad is not None
+        torch.testing.assert_close(bank.grad[k], own.grad / 2, atol=1e-6, rtol=1e-4)
+
+
+def test_a_prompt_starts_from_the_nearest_source() -> None:
+    """SPoT: the cosine of mean tokens decides; several are weighed by it."""
+    generator = torch.Generator().manual_seed(0)
+    sources = torch.randn(3, 4, 8, generator=generator)
+    target = sources[1] + 0.1 * torch.randn(4, 8, generator=generator)
+    assert torch.equal(nearest(sources, target, 1), sources[1])
+    means = double(sources).mean(1)
+    own = double(target).mean(0)
+    alike = means @ own / np.linalg.norm(means, axis=1) / np.linalg.norm(own)
+    best = np.argsort(-alike)[:2]
+    weights = np.maximum(alike[best], 0) / np.maximum(alike[best], 0).sum()
+    wanted = np.einsum("k,kpd->pd", weights, double(sources)[best])
+    np.testing.assert_allclose(double(nearest(sources, target, 2)), wanted, atol=1e-6)
+    with pytest.raises(UsageError, match="top is 9"):
+        module_of("spot", tiny_t5(), "defect", top=9)

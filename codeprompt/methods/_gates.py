@@ -42,10 +42,15 @@ class SourceMethod(Method[S]):
         return tuple(settings.sources)  # type: ignore[attr-defined]
 
     def grows(self, settings: S) -> tuple[str, ...]:
-        return ("soft",) * settings.grown  # type: ignore[attr-defined, no-any-return]
+        named, count = settings.sources, settings.grown  # type: ignore[attr-defined]
+        return () if named else ("soft",) * count
 
     def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
-        return with_front(hard, lengths(given)[0])
+        return with_front(hard, lengths(given[: self.count(settings)])[0])
+
+    def count(self, settings: S) -> int:
+        """K, of the packs that are named or else tuned first."""
+        return len(settings.sources) or settings.grown  # type: ignore[attr-defined]
 
     def recorded(self, settings: S, given: Sequence[Given]) -> dict[str, Any]:
         return {**asdict(settings), "sources": [str(one) for one in given]}  # type: ignore[call-overload]
@@ -81,10 +86,14 @@ def lengths(given: Sequence[Given]) -> list[int]:
     return found
 
 
-def sources_of(context: Context) -> Tensor:
-    """The soft vectors of the given packs, in float32: [K,P,d]. Raises as `lengths`."""
-    lengths(context.given)
-    found = [g.injection.slots for g in context.given if g.injection.slots is not None]
+def sources_of(context: Context, count: int | None = None) -> Tensor:
+    """The soft vectors of the given packs, in float32: [K,P,d]. Raises as `lengths`.
+
+    count: how many of them are sources; all by default.
+    """
+    given = context.given[:count]
+    lengths(given)
+    found = [g.injection.slots for g in given if g.injection.slots is not None]
     return torch.stack([vectors.float() for vectors in found])
 
 

@@ -132,13 +132,13 @@ class Method(Generic[S]):
         return ()
 
     def grows(self, settings: S) -> tuple[str, ...]:
-        """Methods to tune first, on the same rows, where the settings name no pack to build on."""
+        """Methods to tune first, on the same rows: what it builds on and no setting names."""
         return ()
 
     def learns(self, options: Mapping[str, Any]) -> bool:
         """Whether rows to train on change anything: what is built on may be tuned first."""
         settings = self.configure(options)
-        return self.trains or bool(not self.given(settings) and self.grows(settings))
+        return self.trains or bool(self.grows(settings))
 
     def fitted(self, hard: Template, settings: S, given: Sequence[Given]) -> Template:
         """As `template`, where the packs it builds on have a say."""

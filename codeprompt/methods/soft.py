@@ -3,13 +3,21 @@
 Lester, Al-Rfou & Constant 2021 (The Power of Scale for Parameter-Efficient Prompt Tuning),
 section 2. We differ: the vectors stand before the template's hard words, not before the bare
 input, since on small backbones few-shot training starts better from an instruction that already
-works; 20 vectors rather than 100, for they share 512 positions with the code.
+works; 20 vectors rather than 100, for they share 512 positions with the code. `prompts=N` is their
+prompt ensembling (section 6): N prompts in one batch, whose answers are voted on; written text has
+no votes that mean anything, and is made of the mean probability at every step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
+from torch import nn
+
+from codeprompt.errors import UsageError
+from codeprompt.inject import Gate, Injection
 from codeprompt.methods._slots import Init, slots
 from codeprompt.methods.base import Context, Method, PromptModule, with_head
 from codeprompt.template import Soft as SoftSegment
@@ -18,10 +26,40 @@ from codeprompt.template import Template
 
 @dataclass(frozen=True)
 class SoftSettings:
-    """length: P, unless the template has soft slots of its own. init: see `_slots`."""
+    """length: P, unless the template has soft slots of its own. init: see `_slots`.
+
+    prompts: N of an ensemble. combine: their answers, by the mean of probabilities or by votes.
+    """
 
     length: int = 20
     init: Init = "vocabulary"
+    prompts: int = 1
+    combine: Literal["mean", "votes"] = "votes"
+
+    def __post_init__(self) -> None:
+        if self.prompts < 1:
+            raise ValueError(f"there are {self.prompts} prompts")
+
+
+class Bank(PromptModule):
+    """N prompts [N,P,d] of unlike starts; each learns by its own loss, all of them in one batch."""
+
+    def __init__(self, context: Context, settings: SoftSettings) -> None:
+        super().__init__()
+        each = [
+            slots(replace(context, seed=context.seed * settings.prompts + n), settings.init)
+            for n in range(settings.prompts)
+        ]
+        found = [part.vectors.detach() for part in each if part is not None]
+        if not found:
+            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
+        self.sources = nn.Parameter(torch.stack(found))
+        self.over: Literal["outputs", "votes"] = (
+            "votes" if settings.combine == "votes" else "outputs"
+        )
+
+    def forward(self) -> Injection:
+        return Injection(gate=Gate(self.sources, over=self.over))
 
 
 class SoftPrompt(Method[SoftSettings]):
@@ -36,6 +74,8 @@ class SoftPrompt(Method[SoftSettings]):
         return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: SoftSettings) -> PromptModule:
+        if settings.prompts > 1:
+            return with_head(context, bank=Bank(context, settings))
         return with_head(context, slots=slots(context, settings.init))
 
 

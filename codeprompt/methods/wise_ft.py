@@ -73,7 +73,7 @@ class WiseFt(Method[WiseFtSettings]):
         return (settings.of,) if settings.of else ()
 
     def grows(self, settings: WiseFtSettings) -> tuple[str, ...]:
-        return (settings.base,)
+        return () if settings.of else (settings.base,)
 
     def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
         return _one(given).template

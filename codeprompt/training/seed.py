@@ -122,7 +122,7 @@ def _chosen(
 def with_grown(setup: Setup, seed: int, path: Path | None, keeping: Keeping | None) -> Setup:
     """The setup with packs to build on, which are tuned now on this very seed's rows."""
     train, dev = setup.rows(seed)
-    given = []
+    given = list(setup.given[: len(setup.given) - len(setup.grown)])
     for place, name in enumerate(setup.grown):
         request = replace(setup.request, method=name, options={}, head=None)
         own = prepare(request, setup.backbone, like=setup)
