@@ -23,11 +23,13 @@ def main() -> None:
 @click.option("--out", type=FOLDER, required=True, help="Downloads, harvest and corpus.jsonl.")
 @click.option("--exclude", type=FOLDER, help="Test data to keep out; else the committed hashes.")
 @click.option("--jobs", default=2, show_default=True)
-def corpus(out: Path, exclude: Path | None, jobs: int) -> None:
-    """Fetch the manifest's packages and harvest their functions."""
+@click.option("--only", type=click.Path(path_type=Path, exists=True), help="A file of names.")
+def corpus(out: Path, exclude: Path | None, jobs: int, only: Path | None) -> None:
+    """Fetch the manifest's packages, or some of them, and harvest their functions."""
     from benchmarks.backbone.corpus import build
 
-    click.echo(json.dumps(build(out, exclude, jobs=jobs), indent=1))
+    names = frozenset(only.read_text(encoding="utf-8").split()) if only else None
+    click.echo(json.dumps(build(out, exclude, names, jobs), indent=1))
 
 
 @main.command()
@@ -96,6 +98,17 @@ def tokenize(source: Path, out: Path, size: int, known: Path | None) -> None:
 
 
 @main.command()
+@click.option("--data", type=FOLDER, required=True, help="CodeXGLUE's code-to-code-trans.")
+@click.option("--tokenizer", type=FOLDER, required=True, help="The backbone's folder.")
+@click.option("--out", type=FOLDER, required=True)
+def pairs(data: Path, tokenizer: Path, out: Path) -> None:
+    """Tokenise translation pairs, for `train --family translation`."""
+    from benchmarks.backbone.translation import write_pairs
+
+    click.echo(json.dumps(write_pairs(data, tokenizer, out), indent=1))
+
+
+@main.command()
 @click.option("--corpus", "source", type=FOLDER, required=True, help="What `corpus` wrote.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A .jsonl.xz file.")
 @click.option("--limit", default=60_000_000, show_default=True, help="Bytes.")
@@ -108,7 +121,7 @@ def pack(source: Path, out: Path, limit: int) -> None:
 
 @main.command()
 @click.option("--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "gpu"]))
-@click.option("--family", default="t5", show_default=True, type=click.Choice(["t5", "encoder"]))
+@click.option("--family", default="t5", show_default=True, type=click.Choice(["t5", "encoder", "translation"]))
 @click.option("--data", type=FOLDER, required=True, help="What `tokenize` wrote.")
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--from", "start", type=FOLDER, help="Weights to start from: a run or a backbone.")
@@ -136,6 +149,8 @@ def train(
     from benchmarks.backbone.train import Run
 
     given = {key: value for key, value in changes.items() if value is not None}
+    if preset not in FAMILIES[family]:
+        raise click.UsageError(f"{family} has no preset {preset}")
     chosen = continued(FAMILIES[family][preset]) if start else FAMILIES[family][preset]
     run = Run(replace(chosen, **given), data, out, resume, start)  # type: ignore[arg-type]
     done = run.go(segment)

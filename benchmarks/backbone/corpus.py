@@ -120,12 +120,14 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def build(
-    out: Path, exclude: Path | None, manifest: Path | None = None, jobs: int = 2
+    out: Path, exclude: Path | None, names: frozenset[str] | None = None, jobs: int = 2
 ) -> dict[str, object]:
-    """Fetch, harvest and filter into `out/corpus.jsonl`; returns and writes the report."""
-    packages = fetch_all(
-        read_manifest(manifest) if manifest else read_manifest(), out / "downloads"
-    )
+    """Fetch, harvest and filter into `out/corpus.jsonl`; returns and writes the report.
+
+    names: of the manifest's packages; None for all.
+    """
+    wanted = [p for p in read_manifest() if names is None or p.name in names]
+    packages = fetch_all(wanted, out / "downloads")
     (out / "harvest").mkdir(parents=True, exist_ok=True)
     work = [
         (p, archive, out / "harvest" / f"{p.source}-{p.name.replace('/', '-')}.jsonl")

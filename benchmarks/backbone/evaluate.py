@@ -50,7 +50,7 @@ def held_out(
     ]
     sources = [source for source, _ in pairs[:generated]]
     references = [tokenizer.decode(target.tolist()) for _, target in pairs[:generated]]
-    texts = summaries(model, tokenizer, sources)
+    texts = answers(model, tokenizer, sources)
     constant = max(
         sum(sentence_bleu(c, [r]) for r in references) / len(references) for c in CONSTANTS
     )
@@ -66,10 +66,10 @@ def held_out(
 
 
 @torch.no_grad()
-def summaries(
+def answers(
     model: T5, tokenizer: Tokenizer, sources: Sequence[Any], steps: int = 24
 ) -> list[str]:
-    """Greedy answers to sources of token ids, in their order."""
+    """Greedy answers of at most `steps` tokens to sources of token ids, in their order."""
     out: list[str] = []
     for at in range(0, len(sources), 32):
         group = [(source, np.array([END])) for source in sources[at : at + 32]]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from benchmarks.backbone import encoder, evaluate
+from benchmarks.backbone import encoder, evaluate, translation
 from benchmarks.backbone.device import DeviceObjectives
 from benchmarks.backbone.loss import loss_of
 from benchmarks.backbone.objectives import Objectives
@@ -23,16 +24,18 @@ from codeprompt.backbones.t5 import T5
 class Kit:
     """A family's parts.
 
-    build: tokenizer and seed to a float32 model with `.config`. draw: shard, tokenizer, seed and
+    build: tokenizer and seed to a float32 model with `.config`. open: the data's folder and
+    `train` or `held` to one of its splits. draw: shard, tokenizer, seed and
     device to what has `batches(stage)` and `pools`. loss: model, batch and cross-entropy to a
     scalar. judge: model, tokenizer and held-out shard to figures. start: a new model and earlier
     weights to weights for all of its parameters.
     """
 
     build: Callable[[Tokenizer, int], nn.Module]
-    draw: Callable[[Shard, Tokenizer, int, str], Any]
+    open: Callable[[Path, str], Any]
+    draw: Callable[[Any, Tokenizer, int, str], Any]
     loss: Callable[[Any, Any, Callable[[Tensor, Tensor], Tensor]], Tensor]
-    judge: Callable[[Any, Tokenizer, Shard], dict[str, Any]]
+    judge: Callable[[Any, Tokenizer, Any], dict[str, Any]]
     start: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Tensor]]
 
     @staticmethod
@@ -62,7 +65,20 @@ def _clozes(shard: Shard, tokenizer: Tokenizer, seed: int, device: str) -> Any:
     return encoder.Clozes(shard, tokenizer, seed)  # the batch goes to the device with its loss
 
 
+def _pairs(pairs: translation.Pairs, tokenizer: Tokenizer, seed: int, device: str) -> Any:
+    return translation.Translations(pairs, tokenizer, seed)
+
+
+def _same(model: Any, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return weights
+
+
 KITS = {
-    "t5": Kit(_t5, _draw, loss_of, evaluate.held_out, lambda model, weights: weights),
-    "encoder": Kit(_encoder, _clozes, encoder.loss_of, encoder.held_out, encoder.from_words),
+    "t5": Kit(_t5, Shard.open, _draw, loss_of, evaluate.held_out, _same),
+    "encoder": Kit(
+        _encoder, Shard.open, _clozes, encoder.loss_of, encoder.held_out, encoder.from_words
+    ),
+    "translation": Kit(
+        _t5, translation.Pairs.open, _pairs, loss_of, translation.held_out, _same
+    ),
 }

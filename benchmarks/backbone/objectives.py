@@ -120,7 +120,7 @@ class Objectives:
                 make(row, stage, rng) for row in self._draw(rows, int(count * share / total), rng)
             ]
         pairs.sort(key=lambda pair: (len(pair[1]) // 16, len(pair[0])))
-        groups = list(_groups(pairs, stage.budget))
+        groups = list(groups_of(pairs, stage.budget))
         for index in rng.permutation(len(groups)):
             yield collate(groups[index])
 
@@ -216,7 +216,8 @@ class Objectives:
         return np.asarray([*source, END]), np.asarray([*target, END])
 
 
-def _groups(pairs: list[tuple[Ids, Ids]], budget: int) -> Iterator[list[tuple[Ids, Ids]]]:
+def groups_of(pairs: list[tuple[Ids, Ids]], budget: int) -> Iterator[list[tuple[Ids, Ids]]]:
+    """Batches of neighbouring pairs within a budget."""
     group: list[tuple[Ids, Ids]] = []
     wide = tall = 0
     for source, target in pairs:

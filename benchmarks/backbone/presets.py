@@ -72,12 +72,23 @@ ENCODER = {
         device="cuda",
     ),
 }
-FAMILIES = {"t5": PRESETS, "encoder": ENCODER}
+TRANSLATION = {
+    "cpu": Preset(
+        minutes=40,
+        stages=(Stage(0.1, 96, 4_000, 0, 0), Stage(1.01, 320, 5_000, 0, 0)),
+        peak=0.7,
+        warm_up=0.02,
+        decay=0.95,
+        family="translation",
+        evaluate_every=5.0,
+    ),
+}
+FAMILIES = {"t5": PRESETS, "encoder": ENCODER, "translation": TRANSLATION}
 
 
 def continued(preset: Preset) -> Preset:
     """The preset for a run that starts from weights that have learned already."""
-    if preset.family == "encoder":  # it takes over word vectors alone
+    if preset.family != "t5":  # an encoder takes over word vectors alone
         return preset
     first, second, third = preset.stages[-3:]
     stages = (replace(first, until=0.40), replace(second, until=0.75), third)

@@ -144,5 +144,10 @@ class Shard:
 
     def fingerprint(self) -> str:
         """Of the index and the first tokens: names the data in logs and cards."""
-        head = self.index.tobytes() + self.tokens[:1_000_000].tobytes()
-        return hashlib.sha256(head).hexdigest()[:16]
+        return fingerprint(self.index, self.tokens)
+
+
+def fingerprint(index: NDArray[np.int64], tokens: NDArray[np.uint16]) -> str:
+    """Sixteen digits over an index and the first million tokens."""
+    head = index.tobytes() + tokens[:1_000_000].tobytes()
+    return hashlib.sha256(head).hexdigest()[:16]

@@ -24,7 +24,6 @@ from benchmarks.backbone.fused import compiled, cross_entropy, fuse
 from benchmarks.backbone.kits import KITS
 from benchmarks.backbone.muon import Optimiser
 from benchmarks.backbone.presets import Preset, factor
-from benchmarks.backbone.shards import Shard
 from codeprompt.errors import TrainingError
 
 
@@ -38,8 +37,8 @@ class Run:
         out.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(preset.threads)
         self.tokenizer = tokenizer.load(data)
-        self.train, self.held = Shard.open(data, "train"), Shard.open(data, "held")
         self.kit = KITS[preset.family]
+        self.train, self.held = (self.kit.open(data, split) for split in ("train", "held"))
         if preset.device != "cpu" and not torch.cuda.is_available():
             raise TrainingError(
                 "There is no GPU here", expected="a CUDA device", do="Train with --preset cpu"
