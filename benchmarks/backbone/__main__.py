@@ -12,6 +12,7 @@ import click
 from codeprompt.errors import CodepromptError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+FAMILY = click.Choice(["t5", "encoder", "translation"])
 
 
 @click.group()
@@ -121,7 +122,7 @@ def pack(source: Path, out: Path, limit: int) -> None:
 
 @main.command()
 @click.option("--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "gpu"]))
-@click.option("--family", default="t5", show_default=True, type=click.Choice(["t5", "encoder", "translation"]))
+@click.option("--family", default="t5", show_default=True, type=FAMILY)
 @click.option("--data", type=FOLDER, required=True, help="What `tokenize` wrote.")
 @click.option("--out", type=FOLDER, required=True)
 @click.option("--from", "start", type=FOLDER, help="Weights to start from: a run or a backbone.")
@@ -165,6 +166,19 @@ def export(source: Path, out: Path) -> None:
     from benchmarks.backbone.export import export as write
 
     click.echo(json.dumps(write(source, out), indent=1))
+
+
+@main.command()
+@click.option("--from", "source", type=FOLDER, required=True, help="A translation run.")
+@click.option("--data", type=FOLDER, required=True, help="CodeXGLUE's code-to-code-trans.")
+@click.option("--out", type=FOLDER, required=True, help="Where packs stand.")
+@click.option("--dev", default=400, show_default=True, help="Rows of valid that are scored.")
+def packs(source: Path, data: Path, out: Path, dev: int) -> None:
+    """Write the two translation packs."""
+    from benchmarks.backbone.packs import write
+
+    for made in write(source, data, out, dev):
+        click.echo(json.dumps(made))
 
 
 @main.command()

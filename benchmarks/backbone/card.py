@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backbone.fetch import read_manifest
+from benchmarks.backbone.fetch import packages_of
 from codeprompt.files import write_text
 
 ERRATA = Path(__file__).with_name("errata.json")  # by the shards' fingerprint
@@ -34,7 +34,7 @@ def make(name: str, state: Mapping[str, Any], run: Path, weights: Path) -> dict[
     """The card of a checkpoint's state, for weights exported from it; `run` holds its log."""
     preset = state["preset"]
     family = preset.get("family", "t5")
-    packages = read_manifest()
+    packages = packages_of(state)
     lineage = list(state.get("lineage", []))
     before = sum(step["minutes"] for step in lineage), sum(step["tokens"] for step in lineage)
     log = run / "log.jsonl"

@@ -66,9 +66,7 @@ def held_out(
 
 
 @torch.no_grad()
-def answers(
-    model: T5, tokenizer: Tokenizer, sources: Sequence[Any], steps: int = 24
-) -> list[str]:
+def answers(model: T5, tokenizer: Tokenizer, sources: Sequence[Any], steps: int = 24) -> list[str]:
     """Greedy answers of at most `steps` tokens to sources of token ids, in their order."""
     out: list[str] = []
     for at in range(0, len(sources), 32):

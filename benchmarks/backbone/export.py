@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.backbone import card, encoder, tokenizer
 from benchmarks.backbone.checkpoints import newest_checkpoint
-from benchmarks.backbone.fetch import read_manifest
+from benchmarks.backbone.fetch import packages_of
 from codeprompt.errors import DataError
 from codeprompt.files import write_text
 
@@ -32,6 +32,8 @@ def export(source: Path, out: Path) -> dict[str, Any]:
         raise DataError(f"{source} holds no checkpoint", do="Train first, or give another folder")
     state = json.loads((checkpoint / "state.json").read_text())
     family = state["preset"].get("family", "t5")
+    if family not in MOST_BYTES:
+        raise DataError(f"{source} is a {family} run, no backbone", do="Write it with `packs`")
     scratch = out.with_name(f".{out.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -48,7 +50,7 @@ def export(source: Path, out: Path) -> dict[str, Any]:
     write_text(scratch / "config.json", json.dumps(making(state["shape"]), indent=1) + "\n")
     made = card.make(out.name, state, checkpoint.parent, scratch / "model.safetensors")
     card.write(scratch, made)
-    write_text(scratch / "NOTICE", notice())
+    write_text(scratch / "NOTICE", notice(state))
     for path in scratch.iterdir():
         path.chmod(0o644)  # safetensors writes for its owner alone
     size = sum(path.stat().st_size for path in scratch.iterdir())
@@ -91,7 +93,7 @@ def configuration(shape: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def notice() -> str:
+def notice(state: dict[str, Any]) -> str:
     """The packages whose source text the weights were trained on, with their licences."""
     lines = [
         "The weights in this folder were trained on source text of the packages below, each under",
@@ -103,5 +105,5 @@ def notice() -> str:
         "files, read by `python -m benchmarks.backbone licences`.",
         "",
     ]
-    lines += [f"{p.source}:{p.name} {p.version}  {p.licence}" for p in read_manifest()]
+    lines += [f"{p.source}:{p.name} {p.version}  {p.licence}" for p in packages_of(state)]
     return "\n".join(lines) + "\n"

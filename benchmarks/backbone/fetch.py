@@ -16,9 +16,10 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from codeprompt.errors import DataError
 from codeprompt.files import write_text
@@ -48,6 +49,12 @@ def read_manifest(path: Path = MANIFEST) -> list[Package]:
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     return [Package(**{f.name: row.get(f.name) or "" for f in fields(Package)}) for row in rows]
+
+
+def packages_of(state: Mapping[str, Any]) -> list[Package]:
+    """The manifest's packages that a run was trained on, by its checkpoint's state."""
+    names = state.get("packages")
+    return [p for p in read_manifest() if names is None or p.name in names]
 
 
 def write_manifest(packages: list[Package], path: Path = MANIFEST) -> None:

@@ -78,7 +78,5 @@ KITS = {
     "encoder": Kit(
         _encoder, Shard.open, _clozes, encoder.loss_of, encoder.held_out, encoder.from_words
     ),
-    "translation": Kit(
-        _t5, translation.Pairs.open, _pairs, loss_of, translation.held_out, _same
-    ),
+    "translation": Kit(_t5, translation.Pairs.open, _pairs, loss_of, translation.held_out, _same),
 }

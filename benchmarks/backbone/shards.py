@@ -23,6 +23,7 @@ from codeprompt.files import write_text
 
 PARTS = ("raw", "joined", "hidden", "summary", "name")
 CUTS = (256, 256, 192, 48, 12)
+PACKAGES = "packages.json"
 # Packages whose functions are never trained on: evaluation only.
 HELD_OUT = {"trimesh", "sunpy", "luigi", "praw", "commons-io", "httpcomponents-core"}
 HELD_OUT |= {"jansson", "hugo", "ramda", "ruby-rack", "php-monolog"}
@@ -73,6 +74,7 @@ def write_shards(corpus: Path, tokenizer: Path, out: Path) -> dict[str, int]:
     out.mkdir(parents=True, exist_ok=True)
     names = sorted({row.language for row in read_rows(corpus)})
     counts: dict[str, int] = {}
+    packages: set[str] = set()
     for split in ("train", "held"):
         index: list[list[int]] = []
         languages: list[int] = []
@@ -82,6 +84,7 @@ def write_shards(corpus: Path, tokenizer: Path, out: Path) -> dict[str, int]:
                 texts = [text for row in rows for text in parts(row)]
                 coded = [e.ids for e in encoder.encode_batch(texts, add_special_tokens=False)]
                 flat: list[int] = []
+                packages.update(row.package for row in rows)
                 for number, row in enumerate(rows):
                     starts = [at + len(flat)]
                     for ids, cut in zip(coded[5 * number : 5 * number + 5], CUTS, strict=True):
@@ -95,7 +98,14 @@ def write_shards(corpus: Path, tokenizer: Path, out: Path) -> dict[str, int]:
         np.save(out / f"{split}.language.npy", np.asarray(languages, np.uint8))
         counts[f"{split} rows"], counts[f"{split} tokens"] = len(index), at
     write_text(out / "languages.json", json.dumps(names))
+    write_text(out / PACKAGES, json.dumps(sorted(packages)))
     return counts
+
+
+def packages_of(folder: Path) -> list[str] | None:
+    """Whose functions the shards hold; None where they do not say, as those of the whole corpus."""
+    path = folder / PACKAGES
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _batches(corpus: Path, split: str) -> Iterator[list[Row]]:

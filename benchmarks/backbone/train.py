@@ -24,6 +24,7 @@ from benchmarks.backbone.fused import compiled, cross_entropy, fuse
 from benchmarks.backbone.kits import KITS
 from benchmarks.backbone.muon import Optimiser
 from benchmarks.backbone.presets import Preset, factor
+from benchmarks.backbone.shards import packages_of
 from codeprompt.errors import TrainingError
 
 
@@ -145,6 +146,7 @@ class Run:
             "tokens": self.seen,
             "pools": self.objectives.pools,
             "data": self.train.fingerprint(),
+            "packages": packages_of(self.data),
             "lineage": self.lineage,
             "preset": asdict(self.preset),
             "shape": self.kit.shape(self.model),

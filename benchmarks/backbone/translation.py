@@ -174,7 +174,8 @@ def held_out(
         pairs = [drawn.pair(int(row), side) for row in chosen]
         with torch.no_grad():
             losses = [
-                float(loss_of(model, collate(pairs[at : at + 32]))) for at in range(0, rows, 32)
+                float(loss_of(model, collate(pairs[at : at + 32])))
+                for at in range(0, len(pairs), 32)
             ]
         figures[f"held loss {name}"] = sum(losses) / len(losses)
         pairs = sorted(pairs[:generated], key=lambda pair: len(pair[0]))
