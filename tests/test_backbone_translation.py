@@ -1,4 +1,4 @@
-"""The translation packs' recipe: what its pairs look like, that it learns, that packs come of it."""
+"""The translation packs' recipe: what its pairs look like, that it learns, that packs result."""
 
 from __future__ import annotations
 
