@@ -13,7 +13,12 @@ from codeprompt.cli.app import APP
 
 ROOT = Path(__file__).parents[1]
 TARGET = re.compile(r"(?:^|`)make ([a-z][a-z-]+)\b", re.MULTILINE)
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+]
 
 
 def commands(path: Path) -> list[list[str]]:
