@@ -17,7 +17,7 @@ from codeprompt.backbones.llama import Llama, LlamaConfig
 from codeprompt.backbones.load import load_backbone
 from codeprompt.backbones.serving import int8_kernel, prepare
 from codeprompt.errors import BackboneError
-from codeprompt.inject import NOTHING, Branch, Columns, Injected, Injection, LowRank, collate
+from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection, collate
 from codeprompt.plan import Plan
 from codeprompt.template import parse, resolve
 from tests.tiny import tiny_llama, write_checkpoint
@@ -218,7 +218,7 @@ def prompts(ours: Llama) -> list[Injection]:
 
     linears = dict(ours.named_modules())
     deltas = {
-        name: LowRank(
+        name: Delta(
             0.1 * torch.randn(2, linears[name].in_features),
             torch.randn(linears[name].out_features, 2),
         )

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.errors import CodepromptError, PackError
-from codeprompt.inject import Branch, Columns, Head, Injection, LowRank
+from codeprompt.inject import Branch, Columns, Delta, Head, Injection
 from codeprompt.pack import (
     Pack,
     check_backbone,
@@ -105,9 +105,7 @@ def every_part() -> Injection:
         layers={"decoder": torch.randn(2, 5, 32)},
         branches={"cross": Branch(torch.randn(size), torch.randn(size), torch.ones(2))},
         deltas={
-            "encoder.block.0.layer.0.SelfAttention.q": LowRank(
-                torch.randn(2, 32), torch.randn(32, 2)
-            )
+            "encoder.block.0.layer.0.SelfAttention.q": Delta(torch.randn(2, 32), torch.randn(32, 2))
         },
         head=Head(torch.randn(2, 32), torch.zeros(2)),
     )
@@ -385,12 +383,12 @@ MISFITS: dict[str, tuple[Callable[[], Pack], str]] = {
         "'branches.encoder.gate'",
     ),
     "unknown map": (
-        lambda: make(Injection(deltas={"q": LowRank(torch.ones(1, 32), torch.ones(32, 1))}), "x"),
+        lambda: make(Injection(deltas={"q": Delta(torch.ones(1, 32), torch.ones(32, 1))}), "x"),
         "changes the linear map 'q'",
     ),
     "unread map": (
         lambda: make(
-            Injection(deltas={"lm_head": LowRank(torch.ones(1, 32), torch.ones(507, 1))}), "x"
+            Injection(deltas={"lm_head": Delta(torch.ones(1, 32), torch.ones(507, 1))}), "x"
         ),
         "changes the linear map 'lm_head'",
     ),
@@ -398,7 +396,7 @@ MISFITS: dict[str, tuple[Callable[[], Pack], str]] = {
         lambda: make(
             Injection(
                 deltas={
-                    "decoder.block.0.layer.0.SelfAttention.q": LowRank(
+                    "decoder.block.0.layer.0.SelfAttention.q": Delta(
                         torch.ones(1, 32), torch.ones(31, 1)
                     )
                 }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from codeprompt.backbones.base import Backbone, Source
 from codeprompt.errors import PackError
-from codeprompt.inject import Branch, Columns, Head, Injection, LowRank, collate
+from codeprompt.inject import Branch, Columns, Delta, Head, Injection, collate
 from codeprompt.pack import Pack, export_peft, import_peft, make_pack
 from codeprompt.pack.peft import CONFIG, MODEL, NOTE
 from codeprompt.pack.store import seal
@@ -199,7 +199,7 @@ def low_rank(backbone: Backbone, names: list[str], ranks: list[int]) -> Injectio
     deltas = {}
     for name, rank in zip(names, ranks, strict=True):
         rows, inner = linears[name].weight.shape  # type: ignore[union-attr, misc]
-        deltas[name] = LowRank(torch.randn(rank, inner), 0.2 * torch.randn(rows, rank))
+        deltas[name] = Delta(torch.randn(rank, inner), 0.2 * torch.randn(rows, rank))
     return Injection(deltas=deltas)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codeprompt.backbones.base import Source
-from codeprompt.inject import Injection, LowRank, collate
+from codeprompt.inject import Delta, Injection, collate
 from codeprompt.pack import Pack, export_peft, import_peft
 from codeprompt.template import render
 from tests.test_peft import CLOSE, CODE, columns, differs, inputs, make, marked, quiet, theirs
@@ -38,7 +38,7 @@ def packs(backbone: Any) -> dict[str, Pack]:
     deltas = {}
     for rank, name in enumerate((*backbone.lora_targets, "model.layers.0.mlp.up_proj"), 2):
         down = torch.randn(rank, linears[name].in_features)
-        deltas[name] = LowRank(down, torch.randn(linears[name].out_features, rank))
+        deltas[name] = Delta(down, torch.randn(linears[name].out_features, rank))
     prefix = columns(backbone, "decoder", convention="past")
     return {
         "soft": make(Injection(slots=2 * torch.randn(4, 32)), backbone, "{soft:4}{code}"),

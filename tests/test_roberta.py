@@ -14,7 +14,7 @@ from torch import Tensor
 from codeprompt.backbones.base import Source
 from codeprompt.backbones.roberta import Roberta, RobertaConfig
 from codeprompt.errors import BackboneError
-from codeprompt.inject import NOTHING, Branch, Columns, Injected, Injection, LowRank, collate
+from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection, collate
 
 BASE = {
     "vocab_size": 99,
@@ -181,10 +181,10 @@ def linears(ours: Roberta) -> dict[str, torch.nn.Linear]:
     return {n: m for n, m in found if isinstance(m, torch.nn.Linear) and n.startswith("roberta")}
 
 
-def changes(ours: Roberta, names: list[str]) -> dict[str, LowRank]:
+def changes(ours: Roberta, names: list[str]) -> dict[str, Delta]:
     modules = linears(ours)
     return {
-        n: LowRank(
+        n: Delta(
             0.1 * torch.randn(2, modules[n].in_features), torch.randn(modules[n].out_features, 2)
         )
         for n in names

@@ -19,7 +19,7 @@ from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kern
 from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
-from codeprompt.inject import NOTHING, Branch, Columns, Injected, Injection, LowRank, collate
+from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection, collate
 from tests import test_roberta as roberta
 from tests import test_t5 as t5
 from tests.tiny import tiny_roberta, tiny_t5
@@ -36,7 +36,7 @@ def every_prompt(model: T5) -> list[Injection]:
     names.remove("lm_head")
     modules = dict(model.named_modules())
     deltas = {
-        n: LowRank(
+        n: Delta(
             0.1 * torch.randn(3, modules[n].in_features), torch.randn(modules[n].out_features, 3)
         )
         for n in names

@@ -14,9 +14,9 @@ from codeprompt.inject import (
     NOTHING,
     Branch,
     Columns,
+    Delta,
     Injected,
     Injection,
-    LowRank,
     collate,
 )
 
@@ -115,7 +115,7 @@ def prompts(ours: T5) -> list[Injection]:
         return Columns(torch.randn(shape), torch.randn(shape))
 
     deltas = {
-        name: LowRank(
+        name: Delta(
             0.1 * torch.randn(2, dict(ours.named_modules())[name].in_features),
             torch.randn(dict(ours.named_modules())[name].out_features, 2),
         )

@@ -6,6 +6,7 @@ checkpoint's names. It is frozen (no gradients, eval mode) until a method asks o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -43,6 +44,10 @@ class Source:
         return Source(self.ids[index], self.mask[index], slots)
 
 
+Role = Literal["query", "key", "value", "attention-out", "feed-in", "feed-out"]
+"""What a linear map does in its layer, whatever a family calls it; of every attention there is."""
+
+
 @dataclass(frozen=True)
 class SiteShape:
     """Where columns stand at one site: L layers, H key-value heads, h head size."""
@@ -55,13 +60,14 @@ class SiteShape:
 class Backbone(nn.Module):
     """A frozen code model; see the families' files for the passes.
 
-    Attributes ---------- name: what the user asked for (`builtin`, a hub id, a folder). hash:
-    over the checkpoint's tensors. d_model: d. max_length: the most source positions a row may
-    take (514-position tables give 512). start_id: the decoder's first token, where there is a
-    decoder. lora_targets: module names that LoRA changes by default (queries and values).
+    roles: a pattern of module names for each role its linear maps have. name: what the user asked
+    for (`builtin`, a hub id, a folder). hash: over the checkpoint's tensors. d_model: d.
+    max_length: the most source positions a row may take (514-position tables give 512). start_id:
+    the decoder's first token, where there is a decoder.
     """
 
     family: ClassVar[Family]
+    roles: ClassVar[Mapping[Role, str]] = {}
     name: str = ""
     hash: str = ""
     tokenizer: Tokenizer
@@ -81,7 +87,22 @@ class Backbone(nn.Module):
 
     @property
     def lora_targets(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Names of the maps that LoRA changes by default: queries and values."""
+        return self.linear_maps("query", "value")
+
+    def linear_maps(self, *roles: Role) -> tuple[str, ...]:
+        """Names of the linear maps inside the layers that play one of these roles, in order."""
+        wanted = [re.compile(self.roles[role]) for role in roles if role in self.roles]
+        return tuple(
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Linear) and any(p.search(name) for p in wanted)
+        )
+
+    @property
+    def shifted_norms(self) -> tuple[str, ...]:
+        """Names of the norms with a bias, which a prompt may shift."""
+        return ()
 
     @property
     def embedding(self) -> nn.Embedding:

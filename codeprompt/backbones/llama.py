@@ -20,7 +20,7 @@ from codeprompt.backbones._llama_config import LlamaConfig
 from codeprompt.backbones._llama_layers import Body
 from codeprompt.backbones._loss import summed_cross_entropy
 from codeprompt.backbones._rope import frequencies
-from codeprompt.backbones.base import Backbone, Family, SiteShape
+from codeprompt.backbones.base import Backbone, Family, Role, SiteShape
 from codeprompt.inject import Injected, Injection, Site, Stack, collate
 
 __all__ = ["FAMILY", "Llama", "LlamaConfig", "Memory"]
@@ -30,6 +30,14 @@ class Llama(Causal, Backbone):
     """A decoder-only model of the Llama family."""
 
     family: ClassVar[Family] = "llama"
+    roles: ClassVar[Mapping[Role, str]] = {
+        "query": r"\.q_proj$",
+        "key": r"\.k_proj$",
+        "value": r"\.v_proj$",
+        "attention-out": r"\.o_proj$",
+        "feed-in": r"\.(gate|up)_proj$",
+        "feed-out": r"\.down_proj$",
+    }
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -50,14 +58,6 @@ class Llama(Causal, Backbone):
     @property
     def stacks(self) -> Mapping[Stack, int]:
         return {"decoder": self.depth}
-
-    @property
-    def lora_targets(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name.rpartition(".")[2] in ("q_proj", "v_proj")
-        )
 
     @property
     def embedding(self) -> nn.Embedding:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
+from codeprompt.backbones.base import Backbone, Family, Role, SiteShape, Source
 from codeprompt.backbones.t5 import ACTIVATIONS
 from codeprompt.errors import BackboneError
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
@@ -88,7 +88,8 @@ class Embeddings(nn.Module):
         x = injected.embed(self.word_embeddings(source.ids), source.slots, source.mask)
         x = x + self.token_type_embeddings.weight[0]
         x = x + self.position_embeddings(self.positions(source.mask, injected.past("encoder")))
-        return F.dropout(self.LayerNorm(x), self.dropout, self.training)
+        x = injected.shifted("roberta.embeddings.LayerNorm", self.LayerNorm(x))
+        return F.dropout(x, self.dropout, self.training)
 
     def positions(self, mask: Tensor, past: Tensor | None) -> Tensor:
         """Position ids [B,T]: counted over real positions after `past` [B], the pad id at padding.
@@ -133,12 +134,12 @@ class Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.name, self.dropout = f"{name}.dense", config.hidden_dropout_prob
+        self.name, self.norm = f"{name}.dense", f"{name}.LayerNorm"
+        self.dropout = config.hidden_dropout_prob
 
     def forward(self, x: Tensor, residual: Tensor, injected: Injected) -> Tensor:
         x = F.dropout(injected.linear(self.name, self.dense, x), self.dropout, self.training)
-        out: Tensor = self.LayerNorm(x + residual)
-        return out
+        return injected.shifted(self.norm, self.LayerNorm(x + residual))
 
 
 class Attention(nn.Module):
@@ -227,13 +228,22 @@ class MaskHead(nn.Module):
     def forward(self, x: Tensor, injected: Injected) -> Tensor:
         """[B,M,d] -> [B,M,V]; always the exact GELU, whatever the layers use."""
         x = F.gelu(injected.linear("lm_head.dense", self.dense, x))
-        return injected.linear("lm_head.decoder", self.decoder, self.layer_norm(x))
+        x = injected.shifted("lm_head.layer_norm", self.layer_norm(x))
+        return injected.linear("lm_head.decoder", self.decoder, x)
 
 
 class Roberta(Backbone):
     """An encoder of the RoBERTa family, with or without its cloze head."""
 
     family: ClassVar[Family] = "roberta"
+    roles: ClassVar[Mapping[Role, str]] = {
+        "query": r"\.query$",
+        "key": r"\.key$",
+        "value": r"\.value$",
+        "attention-out": r"\.attention\.output\.dense$",
+        "feed-in": r"\.intermediate\.dense$",
+        "feed-out": r"\d\.output\.dense$",
+    }
     lm_head: MaskHead | None
 
     def __init__(self, config: RobertaConfig, mask_head: bool = True) -> None:
@@ -261,12 +271,8 @@ class Roberta(Backbone):
         return {"encoder": self.config.num_hidden_layers}
 
     @property
-    def lora_targets(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name.rpartition(".")[2] in ("query", "value")
-        )
+    def shifted_norms(self) -> tuple[str, ...]:
+        return tuple(n for n, m in self.named_modules() if isinstance(m, nn.LayerNorm))
 
     @property
     def embedding(self) -> nn.Embedding:

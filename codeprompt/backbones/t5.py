@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from codeprompt.backbones._loss import summed_cross_entropy
 from codeprompt.backbones._t5_layers import ACTIVATIONS, T5Config, T5Stack, bucket
 from codeprompt.backbones._t5_state import DecodeState, Memory
-from codeprompt.backbones.base import Backbone, Family, SiteShape, Source
+from codeprompt.backbones.base import Backbone, Family, Role, SiteShape, Source
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
 
 __all__ = ["ACTIVATIONS", "FAMILY", "T5", "DecodeState", "Memory", "T5Config", "bucket"]
@@ -29,6 +29,14 @@ class T5(Backbone):
     """An encoder-decoder of the T5 family."""
 
     family: ClassVar[Family] = "t5"
+    roles: ClassVar[Mapping[Role, str]] = {
+        "query": r"\.q$",
+        "key": r"\.k$",
+        "value": r"\.v$",
+        "attention-out": r"\.o$",
+        "feed-in": r"\.wi(_[01])?$",
+        "feed-out": r"\.wo$",
+    }
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
@@ -51,14 +59,6 @@ class T5(Backbone):
     @property
     def stacks(self) -> Mapping[Stack, int]:
         return {"encoder": self.config.num_layers, "decoder": self.config.num_decoder_layers}
-
-    @property
-    def lora_targets(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name.rpartition(".")[2] in ("q", "v")
-        )
 
     @property
     def embedding(self) -> nn.Embedding:

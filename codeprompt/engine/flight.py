@@ -154,7 +154,7 @@ class Flight(Generic[Seat]):
 
 def _device(table: Injected) -> torch.device:
     for delta in table.deltas.values():
-        return delta.up.device
+        return next(iter(delta.parts.values())).device
     for branch in table.branches.values():
         return branch.gate.device
     return torch.device("cpu")

@@ -17,6 +17,7 @@ Conventions
   model exactly (WiSE-FT's log alpha).
 """
 
+from codeprompt.inject.delta import Delta
 from codeprompt.inject.gate import Gate, Query, members
 from codeprompt.inject.interpolate import interpolated
 from codeprompt.inject.join import join
@@ -27,7 +28,6 @@ from codeprompt.inject.parts import (
     Convention,
     Head,
     Injection,
-    LowRank,
     Site,
     Stack,
 )
@@ -37,7 +37,6 @@ from codeprompt.inject.rows import (
     Injected,
     SiteRows,
     collate,
-    low_rank,
 )
 from codeprompt.inject.without import without
 
@@ -48,11 +47,11 @@ __all__ = [
     "BranchRows",
     "Columns",
     "Convention",
+    "Delta",
     "Gate",
     "Head",
     "Injected",
     "Injection",
-    "LowRank",
     "Query",
     "Site",
     "SiteRows",
@@ -60,7 +59,6 @@ __all__ = [
     "collate",
     "interpolated",
     "join",
-    "low_rank",
     "members",
     "without",
 ]

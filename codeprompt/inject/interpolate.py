@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from codeprompt.errors import PackError
-from codeprompt.inject.parts import Head, Injection, LowRank
+from codeprompt.inject.parts import Head, Injection
 
 
 def interpolated(injection: Injection, alpha: float, own: Mapping[str, Tensor]) -> Injection:
@@ -48,7 +48,8 @@ def interpolated(injection: Injection, alpha: float, own: Mapping[str, Tensor]) 
             for site, c in injection.columns.items()
         },
         "branches": {s: replace(b, gate=b.gate * alpha) for s, b in injection.branches.items()},
-        "deltas": {n: LowRank(d.down, d.up * alpha) for n, d in injection.deltas.items()},
+        "deltas": {n: delta.scaled(alpha) for n, delta in injection.deltas.items()},
+        "added": None if injection.added is None else alpha * injection.added,
         "head": None if head is None else Head(head.weight * alpha, head.bias * alpha),
         "weights": {n: torch.lerp(own[n].to(t), t, alpha) for n, t in injection.weights.items()},
     }

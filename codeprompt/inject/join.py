@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codeprompt.errors import PackError
-from codeprompt.inject.parts import Columns, Injection, LowRank
+from codeprompt.inject.delta import join_deltas
+from codeprompt.inject.parts import Columns, Injection
 
 
 def join(first: Injection, second: Injection) -> Injection:
@@ -26,12 +28,7 @@ def join(first: Injection, second: Injection) -> Injection:
         columns[site] = _join_columns(columns[site], more) if site in columns else more
     deltas = dict(first.deltas)
     for name, delta in second.deltas.items():
-        if name in deltas:
-            delta = LowRank(
-                torch.cat([deltas[name].down, delta.down], 0),
-                torch.cat([deltas[name].up, delta.up], 1),
-            )
-        deltas[name] = delta
+        deltas[name] = join_deltas(deltas[name], delta) if name in deltas else delta
     return replace(
         first,
         slots=first.slots if first.slots is not None else second.slots,
@@ -43,7 +40,16 @@ def join(first: Injection, second: Injection) -> Injection:
         weights={**first.weights, **second.weights},
         gate=first.gate or second.gate,
         slot_scale=first.slot_scale if first.slot_scale is not None else second.slot_scale,
+        added=_sum(first.added, second.added),
     )
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """[S,d] tables of unlike S, added up."""
+    if a is None or b is None:
+        return b if a is None else a
+    longer, shorter = (a, b) if a.shape[0] >= b.shape[0] else (b, a)
+    return longer + F.pad(shorter, (0, 0, 0, longer.shape[0] - shorter.shape[0]))
 
 
 def _join_columns(a: Columns, b: Columns) -> Columns:

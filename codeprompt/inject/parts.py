@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from codeprompt.errors import PackError
+from codeprompt.inject.delta import Delta, deltas_from
 from codeprompt.inject.gate import Gate, gate_from
 
 Site = Literal["encoder", "decoder", "cross"]
@@ -42,14 +43,6 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class LowRank:
-    """A change of one linear map, y += up (down x): down [r,in], up [out,r] with its scale."""
-
-    down: Tensor
-    up: Tensor
-
-
-@dataclass(frozen=True)
 class Head:
     """A linear classifier on one hidden state: weight [C,d], bias [C]."""
 
@@ -65,7 +58,8 @@ class Injection:
     columns: prompt columns by site.
     layers: VPT-deep's vectors [L,P,d] by stack.
     branches: parallel branches by site.
-    deltas: changes of linear maps, by the checkpoint's own module name.
+    deltas: changes of linear maps and norms, by the checkpoint's own module name.
+    added: [S,d], added to the embeddings of the first S real tokens (DePT).
     head: a linear classifier that takes the verbalizer's place.
     slot_scale: [P], added to the attention logits of the slots in every layer; None for zero.
     gate: source prompts that are weighed for every row (`gate.py`), in the place of `slots`.
@@ -76,11 +70,12 @@ class Injection:
     columns: Mapping[Site, Columns] = field(default_factory=dict)
     layers: Mapping[Stack, Tensor] = field(default_factory=dict)
     branches: Mapping[Site, Branch] = field(default_factory=dict)
-    deltas: Mapping[str, LowRank] = field(default_factory=dict)
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
     head: Head | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     gate: Gate | None = None
     slot_scale: Tensor | None = None
+    added: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a flat name, as a pack stores it."""
@@ -103,8 +98,10 @@ class Injection:
             yield f"branches.{site}.value", branch.value
             yield f"branches.{site}.gate", branch.gate
         for name, delta in self.deltas.items():
-            yield f"deltas.{name}.down", delta.down
-            yield f"deltas.{name}.up", delta.up
+            for part, tensor in delta.parts.items():
+                yield f"deltas.{name}.{part}", tensor
+        if self.added is not None:
+            yield "added", self.added
         if self.head is not None:
             yield "head.weight", self.head.weight
             yield "head.bias", self.head.bias
@@ -153,10 +150,7 @@ class Injection:
         if "head.weight" in left:
             head = Head(left.pop("head.weight"), _take(left, "head.bias"))
         gate = gate_from(left)
-        deltas: dict[str, LowRank] = {}
-        for name in [n for n in left if n.startswith("deltas.") and n.endswith(".down")]:
-            linear = name.removeprefix("deltas.").removesuffix(".down")
-            deltas[linear] = LowRank(left.pop(name), _take(left, f"deltas.{linear}.up"))
+        deltas, added = deltas_from(left), left.pop("added", None)
         weights = {
             name.removeprefix("weights."): left.pop(name)
             for name in list(left)
@@ -165,10 +159,12 @@ class Injection:
         if left:
             raise PackError(
                 f"The pack holds tensors that no prompt part has: {', '.join(sorted(left)[:5])}",
-                expected="slots, columns, layers, branches, deltas, gates, head or weights",
+                expected="slots, columns, layers, branches, deltas, added, gates, head or weights",
                 do="The pack was written by a newer version or changed by hand",
             )
-        return Injection(slots, columns, layers, branches, deltas, head, weights, gate, slot_scale)
+        return Injection(
+            slots, columns, layers, branches, deltas, head, weights, gate, slot_scale, added
+        )
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Injection:
         """The same parts in another dtype or on another device (weights and head included)."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from codeprompt.inject.attention import attention
+from codeprompt.inject.delta import Delta, collate_deltas
 from codeprompt.inject.gate import GateRows, gate_rows, start
-from codeprompt.inject.parts import SITES, Branch, Columns, Injection, LowRank, Site
+from codeprompt.inject.parts import SITES, Branch, Columns, Injection, Site
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,26 @@ class BranchRows:
 class Injected:
     """The injections of a batch's rows, side by side; what a backbone's pass reads.
 
-    slots: [B,P,d] or None. deltas: down [B,r,in], up [B,out,r] (B = 1 where all rows share one).
+    slots: [B,P,d] or None. deltas: as in `Delta`, rows in front (one where all share it).
+    added: [B,S,d] or None.
     slot_bias: [B,P], added to the slots' attention logits as keys; None for zero.
     """
 
     slots: Tensor | None = None
     sites: Mapping[Site, SiteRows] = field(default_factory=dict)
     branches: Mapping[Site, BranchRows] = field(default_factory=dict)
-    deltas: Mapping[str, LowRank] = field(default_factory=dict)
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
     gates: GateRows | None = None
     slot_bias: Tensor | None = None
+    added: Tensor | None = None
 
     def embed(self, vectors: Tensor, slots: Tensor | None, mask: Tensor) -> Tensor:
         """Put slot vectors at soft positions: vectors [B,T,d], slots [B,T] (-1 = real token).
 
         mask: [B,T], False at padding; gates look at real tokens alone.
         """
+        if self.added is not None:
+            vectors = vectors + self._added(vectors, mask if slots is None else mask & (slots < 0))
         if slots is None or self.slots is None:
             return vectors
         index = slots.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
@@ -74,11 +79,27 @@ class Injected:
         own = own.masked_fill(slots < 0, 0.0)[:, None, None, :]
         return own if pad is None else own + pad
 
+    def _added(self, vectors: Tensor, real: Tensor) -> Tensor:
+        """What `added` gives each position: its n-th row to the n-th real token [B,T,d]."""
+        assert self.added is not None
+        place, size = real.long().cumsum(1) - 1, self.added.shape[1]
+        table = self.added.to(vectors.dtype).expand(vectors.shape[0], -1, -1)
+        index = place.clamp(0, size - 1).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
+        return table.gather(1, index) * (real & (place < size)).unsqueeze(-1)
+
     def linear(self, name: str, layer: nn.Module, x: Tensor) -> Tensor:
         """`layer(x)` with the rows' changes of that linear map; x [B,Q,in]."""
-        y: Tensor = layer(x)
         delta = self.deltas.get(name)
-        return y if delta is None else y + low_rank(delta, x)
+        if delta is None:
+            plain: Tensor = layer(x)
+            return plain
+        x = delta.fed(x)
+        return delta.changed(x, layer(x))
+
+    def shifted(self, name: str, y: Tensor) -> Tensor:
+        """A norm's output [B,Q,d] with the rows' change of its bias."""
+        delta = self.deltas.get(name)
+        return y if delta is None else delta.changed(y, y)
 
     def select(self, index: Tensor) -> Injected:
         """The prompts of some rows: index [R]; a prompt that all rows share stays as it is."""
@@ -103,9 +124,10 @@ class Injected:
                 )
                 for site, rows in self.branches.items()
             },
-            {name: LowRank(pick(d.down), pick(d.up)) for name, d in self.deltas.items()},
+            {name: delta.over(pick) for name, delta in self.deltas.items()},
             None if self.gates is None else self.gates.select(index),
             None if self.slot_bias is None else pick(self.slot_bias),
+            None if self.added is None else pick(self.added),
         )
 
     def past(self, site: Site) -> Tensor | None:
@@ -159,12 +181,6 @@ class Injected:
 NOTHING = Injected()
 
 
-def low_rank(delta: LowRank, x: Tensor) -> Tensor:
-    """up (down x) by row: x [B,Q,in] -> [B,Q,out]."""
-    down, up = delta.down.to(x.dtype), delta.up.to(x.dtype)
-    return torch.matmul(torch.matmul(x, down.mT), up.mT)
-
-
 def _rows(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.to(like.dtype).expand(like.shape[0], -1, -1, -1)
 
@@ -192,20 +208,17 @@ def collate(injections: Sequence[Injection], rows: Sequence[int] | None = None) 
         parallel = [i.branches.get(site) for i in injections]
         if any(b is not None for b in parallel):
             branches[site] = _branch_rows(parallel, index)
-    deltas: dict[str, LowRank] = {}
-    for name in dict.fromkeys(n for i in injections for n in i.deltas):
-        found = [i.deltas.get(name) for i in injections]
-        deltas[name] = LowRank(
-            _stack([None if d is None else d.down for d in found], 0, index, 0),
-            _stack([None if d is None else d.up for d in found], 1, index, 0),
-        )
-    slot_bias = None
+    deltas = collate_deltas([i.deltas for i in injections], index)
+    slot_bias = added = None
     if any(i.slot_scale is not None for i in injections):
         scales = [i.slot_scale for i in injections]
         slot_bias = _stack([None if s is None else s.float() for s in scales], 0, index, 0)
         missing = 0 if slots is None else slots.shape[1] - slot_bias.shape[1]
         slot_bias = nn.functional.pad(slot_bias, (0, missing))
-    return Injected(slots, sites, branches, deltas, gate_rows(injections, index), slot_bias)
+    if any(i.added is not None for i in injections):
+        added = _stack([i.added for i in injections], 0, index, 0)
+    gates = gate_rows(injections, index)
+    return Injected(slots, sites, branches, deltas, gates, slot_bias, added)
 
 
 def _stack(tensors: Sequence[Tensor | None], pad: int, index: Tensor | None, batch: int) -> Tensor:

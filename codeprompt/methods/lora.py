@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from codeprompt.errors import UsageError
-from codeprompt.inject import Injection, LowRank
+from codeprompt.inject import Delta, Injection
 from codeprompt.methods.base import Context, Method, PromptModule, with_head
 
 
@@ -58,7 +58,7 @@ class Lora(PromptModule):
     def forward(self) -> Injection:
         return Injection(
             deltas={
-                name: LowRank(down, up * self.scale)
+                name: Delta(down, up * self.scale)
                 for name, down, up in zip(self.names, self.down, self.up, strict=True)
             }
         )

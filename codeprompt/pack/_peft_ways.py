@@ -26,7 +26,7 @@ from torch import Tensor
 
 from codeprompt.backbones.base import Backbone
 from codeprompt.errors import PackError
-from codeprompt.inject import Columns, Injection, LowRank, Site
+from codeprompt.inject import Columns, Delta, Injection, Site
 from codeprompt.pack._peft_folder import PeftConfig
 from codeprompt.pack.fit import linears
 from codeprompt.template import Field, Mask, Soft, Start, Template, render, resolve
@@ -194,15 +194,17 @@ def import_prefix(
 
 def export_lora(injection: Injection, backbone: Backbone) -> Exported:
     """Low-rank changes, their scale folded into B, so that alpha = r."""
-    ranks = {name: delta.down.shape[0] for name, delta in injection.deltas.items()}
+    pairs = {name: (d.down, d.up) for name, d in injection.deltas.items()}
+    halves = {n: (a, b) for n, (a, b) in pairs.items() if a is not None and b is not None}
+    ranks = {name: down.shape[0] for name, (down, _) in halves.items()}
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     others = {name: rank for name, rank in ranks.items() if rank != common}
     strip = "roberta." if backbone.family == "roberta" and not _mask_head(backbone) else ""
     tensors: dict[str, Tensor] = {}
-    for name, delta in injection.deltas.items():
+    for name, (down, up) in halves.items():
         path = PREFIX + name.removeprefix(strip)
-        tensors[f"{path}.lora_A.weight"] = delta.down.float()
-        tensors[f"{path}.lora_B.weight"] = delta.up.float()
+        tensors[f"{path}.lora_A.weight"] = down.float()
+        tensors[f"{path}.lora_B.weight"] = up.float()
     pattern = {re.escape(name.removeprefix(strip)): rank for name, rank in others.items()}
     return Exported(
         tensors,
@@ -236,7 +238,7 @@ def import_lora(tensors: Mapping[str, Tensor], config: PeftConfig, backbone: Bac
                 expected="low-rank changes of the linear maps inside its layers, and no more",
             )
         halves.setdefault(name, {})[match["half"]] = tensor.float()
-    deltas: dict[str, LowRank] = {}
+    deltas: dict[str, Delta] = {}
     for name, half in halves.items():
         if set(half) != {"A", "B"} or any(t.dim() != 2 or 0 in t.shape for t in half.values()):
             raise PackError(f"The checkpoint's matrices for '{name}' are not a whole pair A, B")
@@ -245,7 +247,7 @@ def import_lora(tensors: Mapping[str, Tensor], config: PeftConfig, backbone: Bac
         if alpha is None:
             alpha = config.lora_alpha if config.lora_alpha is not None else 8.0  # peft's default
         scale = alpha / (math.sqrt(rank) if config.use_rslora else rank)
-        deltas[name] = LowRank(half["A"], half["B"] * scale)
+        deltas[name] = Delta(half["A"], half["B"] * scale)
     return Injection(deltas=deltas)
 
 

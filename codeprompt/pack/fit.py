@@ -61,20 +61,9 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
             raise PackError(f"{backbone.name} has no {stack}, which the pack has vectors for")
         if (vectors.shape[0], vectors.shape[2]) != (layers, d):
             wrong_shape(f"layers.{stack}", vectors, f"[{layers}, P, {d}]")
-    known = linears(backbone)
-    for name, delta in injection.deltas.items():
-        if name not in known:
-            raise PackError(
-                f"The pack changes the linear map '{name}', which {backbone.name} does not have "
-                "or does not let prompts change",
-                do=RESTORE,
-            )
-        rows, columns = known[name].out_features, known[name].in_features
-        rank = delta.down.shape[0]
-        if tuple(delta.down.shape) != (rank, columns):
-            wrong_shape(f"deltas.{name}.down", delta.down, f"[r, {columns}]")
-        if tuple(delta.up.shape) != (rows, rank):
-            wrong_shape(f"deltas.{name}.up", delta.up, f"[{rows}, {rank}]")
+    if injection.added is not None and injection.added.shape[-1] != d:
+        wrong_shape("added", injection.added, f"[S, {d}]")
+    _check_deltas(injection, backbone)
     if injection.head is not None:
         labels = injection.head.weight.shape[0]
         if injection.head.weight.shape[1] != d:
@@ -88,6 +77,47 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
                 raise PackError(f"The pack holds the weight '{name}', which {backbone.name} lacks")
             if tensor.shape != state[name].shape:
                 wrong_shape(f"weights.{name}", tensor, str(list(state[name].shape)))
+
+
+def _check_deltas(injection: Injection, backbone: Backbone) -> None:
+    known, norms = linears(backbone), set(backbone.shifted_norms)
+    for name, delta in injection.deltas.items():
+        parts = delta.parts
+        if name in norms:
+            rows = columns = backbone.d_model
+            strange = set(parts) - {"shift"}
+        elif name in known:
+            rows, columns = known[name].out_features, known[name].in_features
+            gains = name in backbone.linear_maps("feed-out")
+            strange = {"gain"} & set(parts) if not gains else set()
+        else:
+            raise PackError(
+                f"The pack changes the linear map '{name}', which {backbone.name} does not have "
+                "or does not let prompts change",
+                do=RESTORE,
+            )
+        if strange:
+            raise PackError(
+                f"The pack's tensor 'deltas.{name}.{min(strange)}' is no change of that map",
+                expected="a gain at a feed-forward's output map alone, a shift alone at a norm",
+                do=RESTORE,
+            )
+        rank = delta.down.shape[0] if delta.down is not None else 0
+        wide = delta.inner.shape[0] if delta.inner is not None else 0
+        shapes = {
+            "down": (rank, columns),
+            "up": (rows, rank),
+            "shift": (rows,),
+            "scale": (rows,),
+            "gain": (columns,),
+            "inner": (wide, rows),
+            "inner_bias": (wide,),
+            "outer": (rows, wide),
+            "outer_bias": (rows,),
+        }
+        for part, tensor in parts.items():
+            if tuple(tensor.shape) != shapes[part]:
+                wrong_shape(f"deltas.{name}.{part}", tensor, str(list(shapes[part])))
 
 
 def linears(backbone: Backbone) -> dict[str, nn.Linear]:

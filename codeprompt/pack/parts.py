@@ -9,6 +9,7 @@ from torch import Tensor
 
 from codeprompt.errors import PackError, TemplateError, UsageError
 from codeprompt.inject import Injection
+from codeprompt.inject.delta import RANKS as DELTA
 from codeprompt.pack.card import Card
 from codeprompt.template import Template, parse, slot_indices
 from codeprompt.verbalizers import Verbalizer
@@ -101,7 +102,7 @@ def _check_labels(card: Card, injection: Injection) -> None:
         )
 
 
-RANKS = {"slots": 2, "columns": 4, "layers": 3, "branches": 4, "deltas": 2}
+RANKS = {"slots": 2, "columns": 4, "layers": 3, "branches": 4, "added": 2}
 SPECIAL = {"log_scale": 1, "gate": 1, "head.weight": 2, "head.bias": 1}
 GATE = {"sources": 3, "down": 2, "up": 2, "weight": 1, "bias": 1, "keys": 2, "target": 2, "top": 1}
 
@@ -109,8 +110,10 @@ GATE = {"sources": 3, "down": 2, "up": 2, "weight": 1, "bias": 1, "keys": 2, "ta
 def _check_ranks(injection: Injection) -> None:
     for name, tensor in injection.tensors().items():
         part = name.partition(".")[0]
-        own = GATE.get(name.rpartition(".")[2]) if part == "gates" else None
-        rank = own or SPECIAL.get(name, SPECIAL.get(name.rpartition(".")[2], RANKS.get(part)))
+        table = {"gates": GATE, "deltas": DELTA}.get(part, {})
+        rank = table.get(name.rpartition(".")[2]) or SPECIAL.get(
+            name, SPECIAL.get(name.rpartition(".")[2], RANKS.get(part))
+        )
         if part == "weights" or rank is None:
             continue
         if tensor.dim() != rank:

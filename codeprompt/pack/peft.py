@@ -152,12 +152,17 @@ def import_peft(
 def _export(pack: Pack, backbone: Backbone) -> tuple[Exported, Template]:
     """The one way the pack uses, and what of its template is left for the input."""
     injection = pack.injection
+    changes = {part for delta in injection.deltas.values() for part in delta.parts}
     parts = {
         "soft slots": injection.slots is not None,
         "prompt columns": bool(injection.columns),
         "layer vectors (VPT-deep)": bool(injection.layers),
         "a parallel branch": bool(injection.branches),
-        "low-rank changes": bool(injection.deltas),
+        "low-rank changes": "down" in changes,
+        "shifts": "shift" in changes,
+        "scalings": bool(changes & {"scale", "gain"}),
+        "adapters": "inner" in changes,
+        "changes of embeddings": injection.added is not None,
         "a linear head": injection.head is not None,
         "the backbone's own weights": bool(injection.weights),
     }
@@ -167,7 +172,8 @@ def _export(pack: Pack, backbone: Backbone) -> tuple[Exported, Template]:
             f"'{pack.card.name}' is a hard prompt: there is nothing to export but its words",
             do="Take the template from its card",
         )
-    if len(has) > 1 or injection.layers or injection.branches or injection.head:
+    known = {"soft slots", "prompt columns", "low-rank changes", "the backbone's own weights"}
+    if len(has) > 1 or not known >= set(has):
         raise PackError(
             f"'{pack.card.name}' has {' and '.join(has)}, which peft cannot express",
             expected="soft slots, prompt columns or low-rank changes alone",

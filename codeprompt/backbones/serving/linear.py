@@ -15,13 +15,14 @@ from codeprompt.backbones.serving.kernels import (
     int8_kernel,
     quantise,
 )
-from codeprompt.inject import Injected, low_rank
+from codeprompt.errors import BackboneError
+from codeprompt.inject import Delta, Injected
 
 
 class Linear:
     """One or more maps of the same input as one product; `parts` are their names and widths.
 
-    Changes of a map (LoRA) are added to its slice of the output, by its own name.
+    Changes of a map act on its slice of the output, by its own name.
     """
 
     def __init__(self, parts: Sequence[tuple[str, int]], kernel: Kernel) -> None:
@@ -34,13 +35,28 @@ class Linear:
 
     def __call__(self, x: Tensor, injected: Injected) -> Tensor:
         """x [B,Q,in] -> [B,Q,out]."""
+        if not injected.deltas:
+            return self.kernel(x)
+        found = [(injected.deltas.get(name), start, width) for name, start, width in self.slices]
+        x = self._fed(x, [delta for delta, _, _ in found])
         y = self.kernel(x)
-        if injected.deltas:
-            for name, start, width in self.slices:
-                delta = injected.deltas.get(name)
-                if delta is not None:
-                    y.narrow(-1, start, width).add_(low_rank(delta, x))
+        for delta, start, width in found:
+            if delta is not None:
+                part = y.narrow(-1, start, width)
+                part.copy_(delta.changed(x, part))
         return y
+
+    def _fed(self, x: Tensor, deltas: Sequence[Delta | None]) -> Tensor:
+        """Raises `BackboneError` where maps that read as one would read unlike inputs."""
+        if all(delta is None or delta.gain is None for delta in deltas):
+            return x
+        if len(deltas) > 1 or deltas[0] is None:
+            names = ", ".join(name for name, _, _ in self.slices)
+            raise BackboneError(
+                f"A prompt scales the input of one of {names}, which are computed as one",
+                do="Scale outputs there; inputs can be scaled at the feed-forward's output map",
+            )
+        return deltas[0].fed(x)
 
 
 class Maker:

@@ -19,13 +19,15 @@ from codeprompt.inject import NOTHING, Injected, Injection, Site, collate
 
 @dataclass(frozen=True)
 class Norm:
-    """A LayerNorm's weight and bias [d]."""
+    """A LayerNorm's weight and bias [d], changed by its name."""
 
     weight: Tensor
     bias: Tensor
+    name: str
 
-    def __call__(self, x: Tensor, epsilon: float) -> Tensor:
-        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, epsilon)
+    def __call__(self, x: Tensor, epsilon: float, injected: Injected) -> Tensor:
+        normed = F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, epsilon)
+        return injected.shifted(self.name, normed)
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ class ServingRoberta(Copied):
             q, k, v = self._split(layer.first(x, injected)).to(self.many)
             out = injected.attend("encoder", index, q, k, v, bias, scale=self.scale)
             mapped = layer.out(out.transpose(1, 2).flatten(2).to(self.kind), injected)
-            x = layer.after(mapped + x, self.epsilon)
+            x = layer.after(mapped + x, self.epsilon, injected)
             wide = self.act(layer.wide(x, injected))
-            x = layer.last(layer.narrow(wide, injected) + x, self.epsilon)
+            x = layer.last(layer.narrow(wide, injected) + x, self.epsilon, injected)
         return x
 
     def mask_logits(
@@ -106,7 +108,7 @@ class ServingRoberta(Copied):
             )
         index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         x = F.gelu(self.mask_map(hidden.gather(1, index), injected))
-        return self.mask_head(self.mask_norm(x, self.epsilon), injected)
+        return self.mask_head(self.mask_norm(x, self.epsilon, injected), injected)
 
     def _split(self, x: Tensor) -> Tensor:
         """[B,S,3*H*h] -> [3,B,H,S,h]."""
@@ -127,4 +129,4 @@ def _layer(maker: Maker, index: int) -> Layer:
 
 
 def _norm(maker: Maker, path: str) -> Norm:
-    return Norm(maker.tensor(f"{path}.weight"), maker.tensor(f"{path}.bias"))
+    return Norm(maker.tensor(f"{path}.weight"), maker.tensor(f"{path}.bias"), path)

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codeprompt.inject import Injected, LowRank
+from codeprompt.inject import Delta, Injected
 from codeprompt.inject.rows import BranchRows
 
-Signature = tuple[tuple[Any, ...], tuple[str, ...]]
-"""The sites of branches and the names of changed maps."""
+Signature = tuple[tuple[Any, ...], tuple[tuple[str, tuple[str, ...]], ...]]
+"""The sites of branches; the names of changed maps, with the parts of their changes."""
 Replay = Callable[..., Tensor]
 PATIENCE = 32
 """Steps of a kind before it is recorded: a single short answer is not worth it."""
@@ -92,7 +92,8 @@ class Traces:
 
 def signature(injected: Injected) -> Signature:
     """What a recording depends on."""
-    return tuple(sorted(injected.branches)), tuple(sorted(injected.deltas))
+    changes = sorted((name, tuple(delta.parts)) for name, delta in injected.deltas.items())
+    return tuple(sorted(injected.branches)), tuple(changes)
 
 
 def flat(injected: Injected, found: Signature) -> list[Tensor]:
@@ -101,8 +102,8 @@ def flat(injected: Injected, found: Signature) -> list[Tensor]:
     for site in found[0]:
         rows = injected.branches[site]
         out += [rows.key, rows.value, rows.bias, rows.gate]
-    for name in found[1]:
-        out += [injected.deltas[name].down, injected.deltas[name].up]
+    for name, _ in found[1]:
+        out += injected.deltas[name].parts.values()
     return out
 
 
@@ -112,7 +113,7 @@ def rebuilt(found: Signature, tensors: Sequence[Tensor]) -> Injected:
     branches = {
         site: BranchRows(next(left), next(left), next(left), next(left)) for site in found[0]
     }
-    deltas = {name: LowRank(next(left), next(left)) for name in found[1]}
+    deltas = {name: Delta(**{p: next(left) for p in parts}) for name, parts in found[1]}
     return Injected(None, {}, branches, deltas)
 
 
