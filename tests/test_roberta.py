@@ -15,6 +15,7 @@ from codeprompt.backbones.base import Source
 from codeprompt.backbones.roberta import Roberta, RobertaConfig
 from codeprompt.errors import BackboneError
 from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection, collate
+from tests.changing import every_delta
 
 BASE = {
     "vocab_size": 99,
@@ -208,11 +209,12 @@ def test_changes_of_every_linear_equal_changed_weights() -> None:
 
 
 def prompts(ours: Roberta) -> list[Injection]:
-    """One of each way in: soft, prefix, VPT-deep, APT, LoRA, a past prefix, nothing."""
+    """Each way in: soft, prefix, VPT-deep, APT, LoRA, past, other deltas, nothing."""
     torch.manual_seed(3)
     site = ours.sites["encoder"]
     shape = (site.layers, site.heads, 3, site.head_dim)
     branch = Branch(torch.randn(shape), torch.randn(shape), torch.tensor([0.7, -0.4, 0.2]))
+    norms = ours.shifted_norms[:2]
     return [
         Injection(slots=torch.randn(4, ours.d_model)),
         Injection(columns={"encoder": columns(ours, 5)}),
@@ -222,18 +224,20 @@ def prompts(ours: Roberta) -> list[Injection]:
             slots=torch.randn(2, ours.d_model), deltas=changes(ours, list(ours.lora_targets))
         ),
         Injection(columns={"encoder": replace(columns(ours, 4), convention="past")}),
+        Injection(deltas=every_delta(ours), added=torch.randn(3, ours.d_model)),
+        Injection(deltas={name: Delta(shift=torch.randn(ours.d_model)) for name in norms}),
         Injection(),
     ]
 
 
 def test_one_batch_mixes_every_way_in() -> None:
-    """Soft, prefix, VPT-deep, APT, LoRA, a past prefix and no prompt share a padded batch."""
+    """Soft, prefix, VPT-deep, APT, all deltas, a past prefix and none share a padded batch."""
     ours = exact()
     lowered = [ours.lower(p.to(torch.float64)) for p in prompts(ours)]
     width = 24
     ids = torch.randint(3, 99, (len(lowered), width), generator=torch.Generator().manual_seed(5))
     slots = torch.full_like(ids, -1)
-    lengths = torch.tensor([24, 9, 15, 24, 20, 6, 11])
+    lengths = torch.tensor([24, 9, 15, 24, 20, 6, 13, 8, 11])
     for row, prompt in enumerate(lowered):
         slots[row, 1 : 1 + prompt.length] = torch.arange(prompt.length)
     mask = torch.arange(width) < lengths[:, None]
@@ -241,10 +245,10 @@ def test_one_batch_mixes_every_way_in() -> None:
     positions = torch.tensor([[n - 1, 0] for n in lengths])
 
     def run(rows: Source, injected: Injected, at: Tensor) -> Tensor:
-        return ours.mask_logits(ours.encode(rows, injected), at)
+        return ours.mask_logits(ours.encode(rows, injected), at, injected)
 
     with torch.no_grad():
-        together = run(Source(ids, mask, slots), collate(lowered, range(7)), positions)
+        together = run(Source(ids, mask, slots), collate(lowered, range(9)), positions)
         for row, prompt in enumerate(lowered):
             part = slice(row, row + 1), slice(int(lengths[row]))
             alone = Source(ids[part], mask[part], slots[part])

@@ -25,7 +25,7 @@ from tests import test_t5 as t5
 from tests.tiny import tiny_roberta, tiny_t5
 
 needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
-MIX = torch.tensor([24, 9, 15, 24, 20, 6, 11, 17])
+MIX = torch.tensor([24, 9, 15, 24, 20, 6, 13, 8, 11, 17])
 
 
 def every_prompt(model: T5) -> list[Injection]:
@@ -197,7 +197,7 @@ def test_int8_copy_mixes_without_a_trace() -> None:
     copy = prepare(backbone, "int8")
     lowered = [backbone.lower(p) for p in every_prompt(backbone)]
     source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
-    target = torch.randint(3, 99, (8, 7), generator=torch.Generator().manual_seed(2))
+    target = torch.randint(3, 99, (len(lowered), 7), generator=torch.Generator().manual_seed(2))
 
     def run(rows: Source, some: Injected, ids: Tensor) -> Tensor:
         memory = copy.remember(copy.encode(rows, some), rows, some)

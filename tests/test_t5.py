@@ -19,6 +19,7 @@ from codeprompt.inject import (
     Injection,
     collate,
 )
+from tests.changing import every_delta
 
 BASE = {
     "vocab_size": 99,
@@ -106,7 +107,7 @@ def test_steps_equal_teacher_forcing() -> None:
 
 
 def prompts(ours: T5) -> list[Injection]:
-    """One of each way into the backbone: soft, three prefixes, VPT-deep, APT, LoRA, nothing."""
+    """Each way in: soft, three prefixes, VPT-deep, APT, LoRA, past, other deltas, nothing."""
     torch.manual_seed(3)
     c = ours.config
 
@@ -114,6 +115,7 @@ def prompts(ours: T5) -> list[Injection]:
         shape = (layers, c.num_heads, length, c.d_kv)
         return Columns(torch.randn(shape), torch.randn(shape))
 
+    out = ours.linear_maps("attention-out")
     deltas = {
         name: Delta(
             0.1 * torch.randn(2, dict(ours.named_modules())[name].in_features),
@@ -149,6 +151,8 @@ def prompts(ours: T5) -> list[Injection]:
         Injection(
             columns={"decoder": replace(columns(c.num_decoder_layers, 4), convention="past")}
         ),
+        Injection(deltas=every_delta(ours), added=torch.randn(3, c.d_model)),
+        Injection(deltas={name: Delta(shift=torch.randn(c.d_model)) for name in out[:2]}),
         Injection(),
     ]
 
@@ -171,18 +175,18 @@ def beams(ours: T5, source: Source, injected: Injected, width: int, steps: int) 
 
 
 def test_one_batch_mixes_every_way_in() -> None:
-    """Soft, prefix, VPT-deep, APT, LoRA, a past prefix and no prompt share a beam-4 batch."""
+    """Soft, prefix, VPT-deep, APT, all deltas, a past prefix and none share a beam-4 batch."""
     ours = exact()
     lowered = [ours.lower(p.to(torch.float64)) for p in prompts(ours)]
     width = 24
     ids = torch.randint(3, 99, (len(lowered), width), generator=torch.Generator().manual_seed(5))
     slots = torch.full_like(ids, -1)
-    lengths = torch.tensor([24, 9, 15, 24, 20, 6, 11])
+    lengths = torch.tensor([24, 9, 15, 24, 20, 6, 13, 8, 11])
     for row, prompt in enumerate(lowered):
         slots[row, : prompt.length] = torch.arange(prompt.length)
     mask = torch.arange(width) < lengths[:, None]
     with torch.no_grad():
-        together = beams(ours, Source(ids, mask, slots), collate(lowered, range(7)), 4, 8)
+        together = beams(ours, Source(ids, mask, slots), collate(lowered, range(9)), 4, 8)
         for row, prompt in enumerate(lowered):
             size = int(lengths[row])
             alone = Source(
