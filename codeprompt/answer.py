@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codeprompt.backbones.base import Source
 from codeprompt.backbones.generation import Decoding, Hypothesis, generate
+from codeprompt.consensus import chosen
 from codeprompt.ensemble import Ensemble
 from codeprompt.errors import PackError
 from codeprompt.forward import classify
@@ -125,7 +126,7 @@ def answer(
             should_stop=should_stop,
         )
         for i, hypotheses in zip(mine, found_ids, strict=True):
-            out[i] = written(tokenizer, hypotheses[0])
+            out[i] = written(tokenizer, chosen(hypotheses, decoding, tokenizer.decode))
     return [p for p in out if p is not None]
 
 

@@ -34,6 +34,8 @@ class Decoding:
     temperature, top_k, top_p, min_p: warp it, in this order.
     seed: of the draws; the same seed gives the same answer whatever stands beside it in the batch.
     candidates: how many answers come back for each row: of the beams, or that many draws.
+    consensus: a metric's name: the answer is the candidate that agrees most with the others by it
+        (minimum Bayes risk); empty for the first candidate.
     """
 
     max_new_tokens: int = 64
@@ -50,6 +52,7 @@ class Decoding:
     min_p: float = 0.0
     seed: int = 0
     candidates: int = 1
+    consensus: str = ""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "beams", "candidates"):
@@ -67,6 +70,8 @@ class Decoding:
             )
         if not isinstance(self.sample, bool):
             raise UsageError(f"`sample` is {self.sample!r}", expected="true or false")
+        if not isinstance(self.consensus, str):
+            raise UsageError(f"`consensus` is {self.consensus!r}", expected="a metric's name")
         self._together()
 
     def _together(self) -> None:
@@ -81,6 +86,12 @@ class Decoding:
                 f"`sample` with {self.beams} beams",
                 expected="either draws or a beam search",
                 do="Set `beams` to 1; `candidates` asks for several draws",
+            )
+        if self.consensus and self.candidates < 2:
+            raise UsageError(
+                "`consensus` of one candidate",
+                expected="two or more",
+                do="Raise `candidates`, with `sample` on or as many `beams`",
             )
         if not self.sample and self.candidates > self.beams:
             raise UsageError(

@@ -83,11 +83,12 @@ def answered(
     *,
     form: str = "text",
     window: int = WINDOW,
+    decoding: Any = None,
 ) -> Iterator[tuple[Question, Prediction]]:
     """Each question with its answer, in order, as answers come.
 
     engine: an `Engine` that has loaded `pack`. asked: read no further than needed. form: of the
-    pack's code (its card's `data.form`).
+    pack's code (its card's `data.form`). decoding: in place of the pack's own.
     """
     from codeprompt.engine import Request
 
@@ -96,7 +97,7 @@ def answered(
         found: dict[int, Prediction] = {}
         told = 0
         for index, prediction in engine.stream(
-            [Request(pack, q.fields(extra, form)) for q in block]
+            [Request(pack, q.fields(extra, form), decoding) for q in block]
         ):
             found[index] = prediction
             while told in found:

@@ -14,6 +14,7 @@ from codeprompt.answer import Encoded, Prompt, encode, sorted_out, written
 from codeprompt.backbones.decoding import Hypothesis
 from codeprompt.backbones.generation import checked
 from codeprompt.backbones.search import Ask, Tokens
+from codeprompt.consensus import chosen
 from codeprompt.engine.flight import Flight, kind_of
 from codeprompt.engine.job import Job, Outcome
 
@@ -166,7 +167,8 @@ def _tokens(prompt: Prompt) -> Tokens:
 
 def _outcome(job: Job, hypotheses: list[Hypothesis]) -> Outcome:
     try:
-        return written(job.loaded.prompt.plan.tokenizer, checked(hypotheses)[0])
+        tokenizer = job.loaded.prompt.plan.tokenizer
+        return written(tokenizer, chosen(checked(hypotheses), job.decoding, tokenizer.decode))
     except Exception as error:
         return error
 
