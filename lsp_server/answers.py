@@ -1,7 +1,8 @@
 """Answers of the engine for functions: kept by what was asked, shared by all who wait for one.
 
-A key is (task, function's text, name and file, language, pack and version, backbone, target). One
-computation serves everybody who asks meanwhile, and is stopped when the last of them has left.
+A key is (task, function's text, name, file and imports, language, pack and version, backbone,
+target). One computation serves everybody who asks meanwhile, and is stopped when the last of them
+has left.
 """
 
 from __future__ import annotations
@@ -44,13 +45,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked about one function. file: its path within the project, as packs were tuned."""
+    """What is asked about one function. file: its path within the project, as packs were tuned.
+
+    imports: of its file, where the pack's template asks for them.
+    """
 
     task: str
     function: Function
     pack: Chosen
     target: str = ""
     file: str = ""
+    imports: str = ""
 
     @property
     def key(self) -> str:
@@ -58,7 +63,7 @@ class Query:
         digest = hashlib.sha256(self.function.bare.encode("utf-8", "surrogatepass"))
         pack = self.pack
         parts = (self.task, self.function.language.name, pack.label, pack.backbone, self.target,
-                 self.function.qualified_name, self.file)  # fmt: skip
+                 self.function.qualified_name, self.file, self.imports)  # fmt: skip
         digest.update("\0".join(parts).encode())
         return digest.hexdigest()
 
@@ -134,7 +139,8 @@ class Answers:
         from codeprompt.client import UnreachableError
 
         client = await self._ready()
-        options: dict[str, Any] = {"target_language": query.target} if query.target else {}
+        given = {"target_language": query.target, "imports": query.imports}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value}
         try:
             items = await client.answer(
                 ROUTES[query.task],

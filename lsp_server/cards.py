@@ -27,6 +27,7 @@ class Facts:
     """threshold, base_rate: of defect packs, as probabilities. precision: of its warnings on the
     validation rows, accuracy (and its lower end) and never: that of saying "clean" to all.
     languages: of what it was tuned on. targets: languages it writes. weights, data: licences.
+    imports: its template asks what a function's file imports.
     """
 
     task: str = ""
@@ -40,6 +41,7 @@ class Facts:
     targets: tuple[str, ...] = ()
     weights: str = ""
     data: str = ""
+    imports: bool = False
 
     @property
     def never(self) -> float | None:
@@ -77,6 +79,7 @@ def facts_of(card: Mapping[str, Any]) -> Facts:
         targets=_names(told),
         weights=str(licence.get("weights", "")),
         data=str(licence.get("data", "")),
+        imports="{imports}" in str(card.get("template", "")),
     )
 
 

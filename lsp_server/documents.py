@@ -58,6 +58,7 @@ class Document:
         self._starts = line_starts(text)
         self._bytes: list[int] | None = None
         self._functions: list[Function] | None = None
+        self._imports: str | None = None
 
     # --- edits
 
@@ -82,7 +83,7 @@ class Document:
         self.text = "".join((self.text[:start], new, self.text[end:]))
         self._ascii = len(self.data) == len(self.text)
         self._recount(start, end, len(new) - (end - start))
-        self._bytes = self._functions = None
+        self._bytes = self._functions = self._imports = None
         if self._syntax:
             reached = first + len(inserted)
             self._syntax.edited(
@@ -185,6 +186,13 @@ class Document:
         if self._functions is None:
             self._functions = self._syntax.functions(self.data) if self._syntax else []
         return self._functions
+
+    @property
+    def imports(self) -> str:
+        """The names of what it imports, with commas between."""
+        if self._imports is None:
+            self._imports = self._syntax.imports(self.data) if self._syntax else ""
+        return self._imports
 
     def function_at(self, offset: int) -> Function | None:
         """The innermost function around an offset, its documentation included."""

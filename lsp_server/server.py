@@ -273,7 +273,14 @@ class CodepromptServer(LanguageServer):
     ) -> Query:
         """A question about a function, with the pack for it. Raises `CodepromptError`."""
         pack = await self.pack_for(task, document, settings, target)
-        return Query(task, function, pack, target, self.file_of(document))
+        return self.question(task, document, function, pack, target)
+
+    def question(
+        self, task: str, document: Document, function: Function, pack: Chosen, target: str = ""
+    ) -> Query:
+        """A question about a function to a pack, with what the pack wants to know."""
+        imports = document.imports if pack.facts and pack.facts.imports else ""
+        return Query(task, function, pack, target, self.file_of(document), imports)
 
 
 def _call(loop: asyncio.AbstractEventLoop, end: Callable[[int], None]) -> None:

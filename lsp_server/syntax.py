@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from codeprompt.errors import DataError
 from codeprompt.languages import Language
 from codeprompt.languages.base import grammar
-from codeprompt.languages.functions import Function, functions
+from codeprompt.languages.functions import Function, functions, imports
 
 if TYPE_CHECKING:
     from tree_sitter import Point, Tree
@@ -80,6 +80,12 @@ class Syntax:
             return functions(data, self.language, self._tree(data))
         except DataError:
             return []
+
+    def imports(self, data: bytes) -> str:
+        """What the text imports, as packs were tuned: names with commas between."""
+        if b"\0" in data or not data.strip():
+            return ""
+        return ", ".join(imports(self._tree(data), self.language))
 
     def _tree(self, data: bytes) -> Tree:
         readable = _readable(data)

@@ -240,7 +240,7 @@ def test_a_docstring_stands_right_below_the_head(below: str, wanted: str, newlin
 def naming(folder: Path) -> None:
     """A pack whose template asks for what the text of a function does not hold."""
     made = pack(called="summarize", target_length=20, decoding=Decoding(max_new_tokens=20))
-    asking = "Summarize {qualified_name} of {path}: {code}"
+    asking = "Summarize {qualified_name} of {path} with {imports}: {code}"
     store.save(store.with_card(made, template=asking), folder / "summarize")
 
 
@@ -256,19 +256,22 @@ def hovered(made: World, root: Path, path: Path, line: int, **settings: Any) -> 
 
 
 @pytest.mark.slow
-def test_a_template_that_asks_for_name_and_path_gets_them() -> None:
-    """What the editor asked is known to the engine by name and path, and by no other."""
-    with world(naming) as made, project({"part/a.py": TEXT}) as root:
-        assert "summarize@" in hovered(made, root, root / "part/a.py", 0)
+def test_a_template_that_asks_for_name_path_and_imports_gets_them() -> None:
+    """What the editor asked is known to the engine by these, and by no others."""
+    text = f"import os\nfrom json import loads\n\n{TEXT}"
+    with world(naming) as made, project({"part/a.py": text}) as root:
+        assert "summarize@" in hovered(made, root, root / "part/a.py", 3)
 
-        def known(name: str, file: str) -> bool:
-            (item,) = engine.summarize(TEXT.strip(), "python", whole=True, function=name, file=file)
+        def known(name: str, file: str, imports: str = "os, json") -> bool:
+            about = {"function": name, "file": file, "imports": imports}
+            (item,) = engine.summarize(TEXT.strip(), "python", whole=True, **about)
             return item.cached
 
         with connect(address=state(Home(made.home)).address) as engine:
             assert known("f", "part/a.py")
             assert not known("g", "part/a.py")
             assert not known("f", "a.py")
+            assert not known("f", "part/a.py", "os")
 
 
 @pytest.mark.slow

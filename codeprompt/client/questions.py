@@ -21,7 +21,8 @@ class Options(TypedDict, total=False):
 
     file: a path to tell the language by and to name in the answer; it is not read.
     function: only this one. whole: the code as one piece, not its functions; `function` is its name
-    then, for packs whose template asks for it.
+    then, and imports what its file imports (names with commas between), for packs whose template
+    asks for them.
     pack: a name or `NAME@VERSION`; by default the task's active pack. deadline_ms: from now.
     project: the full path of the project's folder: its packs (`.codeprompt/packs`, there and above
     up to the git root) answer before all others. Whoever names it trusts them. Over the socket.
@@ -30,6 +31,7 @@ class Options(TypedDict, total=False):
     file: str | None
     function: str | None
     whole: bool
+    imports: str | None
     pack: str | None
     priority: Priority
     deadline_ms: int | None

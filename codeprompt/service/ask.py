@@ -33,7 +33,7 @@ class Ask:
 
     file: what the code is from; its ending tells the language, and it is never opened.
     function: `run` or `Server.run`. whole: one answer for the text as it stands, which `function`
-    names then.
+    names then. imports: by name, of the file that a whole text is from.
     pack: a name, or NAME@VERSION; None for the task's own. deadline_ms: from now on.
     project: the full path of the folder whose packs (`.codeprompt/packs`, there and above up to
     the git root) answer as well, before all others; None for no project's.
@@ -44,6 +44,7 @@ class Ask:
     file: str | None = None
     function: str | None = None
     whole: bool = False
+    imports: str | None = None
     pack: str | None = None
     priority: PriorityName = "explicit"
     deadline_ms: int | None = None
@@ -128,7 +129,8 @@ def questions_of(ask: Ask) -> list[Question]:
     language = language_for(ask)
     path = Path(ask.file or NO_FILE)
     if ask.whole:
-        return [_named(whole(path, ask.code, language), ask.function)]
+        question = replace(whole(path, ask.code, language), imports=ask.imports or "")
+        return [_named(question, ask.function)]
     data = ask.code.encode("utf-8", "surrogatepass")
     found = list(questions(path, data, language))
     if ask.function is None:

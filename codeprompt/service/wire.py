@@ -43,6 +43,11 @@ class AskBody(Body):
     whole: bool = Field(
         False, description="One answer for the text as it stands; `function` is its name then."
     )
+    imports: Annotated[str, Field(max_length=32768)] | None = Field(
+        None,
+        description="With `whole`: what the file that the text is from imports, as names with "
+        "commas between.",
+    )
     pack: Annotated[str, Field(pattern=PACK)] | None = Field(
         None, description="A name, or NAME@VERSION; by default the task's own."
     )

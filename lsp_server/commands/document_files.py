@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from codeprompt.errors import CodepromptError
-from lsp_server.answers import Answer, Query
+from lsp_server.answers import Answer
 from lsp_server.commands.files import Tree, folder_files, read_document
 from lsp_server.documents import Document
 from lsp_server.edits import Change, documentation_change, workspace_edit
@@ -68,9 +68,8 @@ async def _changes(server: CodepromptServer, document: Document) -> tuple[list[C
     """Changes for the functions without documentation, and how many answers were too unsure."""
     settings = server.settings_of(document)
     pack = await server.pack_for("summarize", document, settings)
-    file = server.file_of(document)
     queries = [
-        Query("summarize", function, pack, file=file)
+        server.question("summarize", document, function, pack)
         for function in document.functions
         if function.doc_end == function.doc_start and not function.body_is_trivial
     ]

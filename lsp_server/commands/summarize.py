@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeprompt.errors import CodepromptError
-from lsp_server.answers import Answer, Query
+from lsp_server.answers import Answer
 from lsp_server.commands.files import Tree, folder_files, read_document
 from lsp_server.documents import Document
 from lsp_server.engine import bounded
@@ -56,9 +56,8 @@ async def _rows(server: CodepromptServer, document: Document) -> list[tuple[str,
     """Name, line, sentence and how sure, of each function."""
     settings = server.settings_of(document)
     pack = await server.pack_for("summarize", document, settings)
-    file = server.file_of(document)
     queries = [
-        Query("summarize", function, pack, file=file)
+        server.question("summarize", document, function, pack)
         for function in document.functions
         if not function.body_is_trivial
     ]

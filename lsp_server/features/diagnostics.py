@@ -67,9 +67,8 @@ class Warnings:
     def queries(self, document: Document, pack: Chosen) -> list[Query]:
         """A question for each function with a body that no comment asks to leave out."""
         lines = document.data.decode("utf-8", "replace").split("\n")
-        file = self.server.file_of(document)
         return [
-            Query("defect", function, pack, file=file)
+            self.server.question("defect", document, function, pack)
             for function in document.functions
             if not function.body_is_trivial and not is_ignored(lines, function.start_line)
         ]
@@ -89,7 +88,9 @@ class Warnings:
         if answer is None or answer.confidence < self._least(document, query, settings):
             return None
         pack = self.server.choose("localize", document, settings)
-        return Query("localize", query.function, pack, file=query.file) if pack else None
+        if pack is None:
+            return None
+        return self.server.question("localize", document, query.function, pack)
 
     def _least(self, document: Document, query: Query, settings: Settings) -> float:
         """From which probability on: lower for a function that is warned about already."""

@@ -42,11 +42,11 @@ def register(server: CodepromptServer) -> None:
             pack = await server.pack_for("summarize", document, settings)
         except CodepromptError:
             return []
-        hints, missing, file = [], [], server.file_of(document)
+        hints, missing = [], []
         for function in document.functions_within(params.range):
             if function.doc_end > function.doc_start or function.body_is_trivial:
                 continue
-            query = Query("summarize", function, pack, file=file)
+            query = server.question("summarize", document, function, pack)
             answer = server.answers.known(query)
             if answer is None:
                 missing += [] if server.answers.is_known(query) else [query]
