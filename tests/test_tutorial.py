@@ -65,7 +65,9 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
         "STEPS": "4",
     }  # fmt: skip
     home.mkdir()
-    script = "set -eu\n" + "".join(f"echo '{MARK} {line}'\n{text}" for line, text in blocks())
+    # An editor's last word ends no line.
+    marked = (f"printf '\\n%s\\n' '{MARK} {line}'\n{text}" for line, text in blocks())
+    script = "set -eu\n" + "".join(marked)
     try:
         done = subprocess.run(
             ["bash", "-c", script],
@@ -78,7 +80,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
             timeout=LIMIT,
         )
         assert done.returncode == 0, done.stdout[-5000:]
-        parts = re.split(rf"^{MARK} (\d+)\n", done.stdout, flags=re.M)
+        parts = re.split(rf"\n{MARK} (\d+)\n", done.stdout, flags=re.M)
         said = {int(line): text for line, text in zip(parts[1::2], parts[2::2], strict=True)}
         (project,) = place.glob("tmp.*/graphs")
         yield Day(project, said, home)
