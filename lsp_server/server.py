@@ -17,6 +17,7 @@ from pygls.lsp.server import LanguageServer
 
 from codeprompt import __version__
 from codeprompt.errors import CodepromptError, PackError
+from codeprompt.languages.base import find_language
 from codeprompt.languages.functions import Function
 from lsp_server.answers import Answers, Query
 from lsp_server.debounce import Latest
@@ -223,13 +224,12 @@ class CodepromptServer(LanguageServer):
         wanted = getattr(settings.packs, task, "")
         found = self.choose(task, document, settings, target)
         if found is None:
-            language = document.language.name if document.language else ""
-            pair = f" of {language}" + (f" to {target}" if target else "") if language else ""
-            self.status.missing(task, wanted, pair)
+            spoken = _spoken(task, document, target)
+            self.status.missing(task, wanted, spoken)
             raise PackError(
                 f"No pack called '{wanted}' answers for {task}" if wanted
-                else f"There is no pack for {task}{pair}",
-                do=f"Tune one on this project, or set codeprompt.packs.{task}",
+                else f"There is no pack for {task}{spoken}",
+                do=f"Make one (codeprompt tune {task}), or name one in codeprompt.packs.{task}",
             )  # fmt: skip
         self.status.chosen(found)
         return found
@@ -281,6 +281,16 @@ class CodepromptServer(LanguageServer):
         """A question about a function to a pack, with what the pack wants to know."""
         imports = document.imports if pack.facts and pack.facts.imports else ""
         return Query(task, function, pack, target, self.file_of(document), imports)
+
+
+def _spoken(task: str, document: Document, target: str) -> str:
+    """The languages of a question in words, with a blank in front."""
+    if document.language is None:
+        return ""
+    own = document.language.title
+    if task != "translate":
+        return f" in {own}"
+    return f" from {own}" + (f" to {find_language(target).title}" if target else "")
 
 
 def _call(loop: asyncio.AbstractEventLoop, end: Callable[[int], None]) -> None:
