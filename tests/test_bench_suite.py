@@ -73,7 +73,7 @@ def test_the_suites_are_those_that_the_documentation_names() -> None:
         (changed("arms", "a", "methods", value="x"), "arm 'a'.*'methods'.*mean 'method'"),
         (changed("arms", "a", "baseline", value="copy"), "a method and a baseline"),
         (changed("arms", "a", value={}), "neither method nor baseline"),
-        (changed("arms", "a", "method", value="sotf"), "Unknown method 'sotf'.*'soft'"),
+        (changed("arms", "a", "method", value="softt"), "Unknown method 'softt'.*'soft'"),
         (changed("arms", "c", "baseline", value="constnt"), "Unknown baseline.*'constant'"),
         (changed("arms", "a", "rates", value=[0.1, 0.1]), "all unlike"),
         (changed("arms", "a", "rates", value=[0]), "above zero"),
