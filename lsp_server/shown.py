@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEME = "codeprompt"
 MOST = 64
+SHOW_SECONDS = 15.0
+"""For an editor to show a document: a busy one takes long, and has shown it all the same."""
 REPORT = "-summary.md"
 TRUST, REFUSE = "Trust and use", "Leave it"
 
@@ -67,6 +69,7 @@ class Shown:
             await self.server.protocol.ask(
                 types.WINDOW_SHOW_DOCUMENT,
                 types.ShowDocumentParams(uri=uri, external=False, take_focus=focus),
+                seconds=SHOW_SECONDS,
             )
         except (TimeoutError, JsonRpcException):
             self._point_at(uri)
