@@ -21,6 +21,8 @@ from tests.tiny import tiny_t5
 from tests.tuned import pack_of
 
 ROUNDS = int(os.environ.get("CODEPROMPT_KILL_ROUNDS", "20"))
+SEED = int(os.environ.get("CODEPROMPT_KILL_SEED", "1"))
+"""Of the moments: several runs of fewer rounds kill at others each."""
 END_SECONDS = 600.0
 WARM_SECONDS = 15.0
 VERSIONS = 12
@@ -69,7 +71,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path, short: Path) -> 
         folder = save(pack_of("soft", backbone, "summarize", seed=seed), tmp_path / f"pack{seed}")
         packs.append(tuple((folder / n).read_bytes() for n in ("card.json", "prompt.safetensors")))
     calm = undisturbed(place, tmp_path / "calm")
-    home, draw, book, seen = tmp_path / "home", random.Random(1), Book(), {}
+    home, draw, book, seen = tmp_path / "home", random.Random(SEED), Book(), {}
     for number in range(ROUNDS):
         engine = Engine(home, short / "s", place / "backbone")
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeprompt.backbones._folder import DECODERS, SWITCHES, load_tensors, read_config
+from codeprompt.backbones._pages import Pages
 from codeprompt.backbones._rope import rope_settings
 from codeprompt.backbones._state import canonical_state
 from codeprompt.backbones.tokenizer import Tokenizer
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 over names in order, dtypes, shapes and bytes."""
+def hash_tensors(tensors: Mapping[str, Tensor], *, free: bool = False) -> str:
+    """sha256 over names in order, dtypes, shapes and bytes.
+
+    free: of tensors as they lie in a mapped file, give back the pages that were read.
+    """
+    pages = Pages() if free else None
     names = sorted(tensors)
     total = hashlib.sha256()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -37,6 +42,8 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
             tensor = tensors[name]
             head = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
             total.update(json.dumps(head).encode() + b"\n" + digest)
+            if pages is not None:
+                pages.let_go(tensor)
     return total.hexdigest()
 
 
@@ -57,7 +64,7 @@ def hash_folder(folder: Path) -> str:
         pass
     config = read_config(folder)
     state = canonical_state(load_tensors(folder), config)
-    found = identity(config, hash_tensors(state), Tokenizer.load(folder).hash)
+    found = identity(config, hash_tensors(state, free=True), Tokenizer.load(folder).hash)
     # A cache folder that cannot be written costs a second at the next start, nothing more.
     with contextlib.suppress(CodepromptError):
         write_text(note, found + "\n")

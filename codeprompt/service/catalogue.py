@@ -13,18 +13,20 @@ from typing import Any
 
 import msgspec
 
-from codeprompt.errors import PackError
-from codeprompt.pack.card import MAX_BYTES, NAME, decode
+from codeprompt.errors import CodepromptError, PackError
+from codeprompt.pack.card import MAX_BYTES, NAME, Card, decode
 from codeprompt.pack.folder import member
 from codeprompt.pack.lookup import CARD
 from codeprompt.service.entry import (
     OWN,
     PROJECT,
     Entry,
+    Spoken,
     active,
     folder_as_json,
     of_version,
     own_as_json,
+    spoken_by,
 )
 from codeprompt.service.folders import Folders
 from codeprompt.service.packs import PackInfo, Packs
@@ -43,6 +45,7 @@ class Catalogue:
         self._lock = threading.Lock()
         self._seen, self._outdated = -1, True
         self._own: list[PackInfo] = []
+        self._spoken: dict[tuple[str, str], Spoken] = {}
 
     def changed(self) -> None:
         """Look again at the next request."""
@@ -61,13 +64,23 @@ class Catalogue:
                 seen = self.packs.store.changes()
                 if outdated or seen != self._seen:
                     # Counted before the reading: what changes meanwhile is read next time.
-                    self._own, self._seen = self.packs.list(), seen
+                    own = self.packs.list()
+                    self._spoken = {
+                        (pack.name, v.version): self._languages(pack.name, v.version)
+                        for pack in own
+                        if (v := active(pack)) is not None
+                    }
+                    self._own, self._seen = own, seen
             self.in_folders.entries(project)
 
     def entries(self, project: Path | None = None) -> list[Entry]:
         """What answers for each name; the nearer hides the others."""
         self.look(project)
-        own = [of_version(pack, v) for pack in self._own if (v := active(pack)) is not None]
+        own = [
+            of_version(pack, v, self._spoken.get((pack.name, v.version), ((), ())))
+            for pack in self._own
+            if (v := active(pack)) is not None
+        ]
         taken = {pack.name for pack in self._own}
         found = self.in_folders.entries(project)
         near = [entry for entry in found if entry.where == PROJECT]
@@ -160,11 +173,25 @@ class Catalogue:
                 place = self.packs.get(pack["name"], pack["version"])
             else:
                 place = self.place(self._named(f"{pack['name']}@{pack['version']}", project))
-            found = decode(member(place, CARD, MAX_BYTES).read_bytes(), str(place / CARD))
+            plain: dict[str, Any] = msgspec.to_builtins(_read(place))
         except (PackError, OSError):
             return None
-        plain: dict[str, Any] = msgspec.to_builtins(found)
         return plain
+
+    def _languages(self, name: str, version: str) -> Spoken:
+        """Of a version's card; read once, for a version never changes."""
+        known = self._spoken.get((name, version))
+        if known is not None:
+            return known
+        try:
+            return spoken_by(_read(self.packs.get(name, version)))
+        except (CodepromptError, OSError):
+            return (), ()
+
+
+def _read(place: Path) -> Card:
+    """The card in a pack's folder."""
+    return decode(member(place, CARD, MAX_BYTES).read_bytes(), str(place / CARD))
 
 
 __all__ = ["Catalogue", "Entry"]

@@ -11,13 +11,14 @@ from codeprompt.pack.card import Card
 from codeprompt.service.packs import DIGITS, PackInfo, Version
 
 OWN, PROJECT = "service", "project"
+Spoken = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Entry:
     """A version of a pack that can answer. where: `service`, `project`, `user` or `package`.
 
-    languages, targets: of what it was tuned on, where its card lies in a folder and says so.
+    languages, targets: of what it was tuned on, where its card says so.
     """
 
     name: str
@@ -48,20 +49,28 @@ def active(pack: PackInfo) -> Version | None:
     return next((v for v in pack.versions if v.version == pack.active), None)
 
 
-def of_version(pack: PackInfo, v: Version) -> Entry:
+def of_version(pack: PackInfo, v: Version, spoken: Spoken = ((), ())) -> Entry:
     """A version of the service's own."""
     return Entry(
         pack.name, v.version, pack.task, v.backbone, v.backbone_hash, v.hash, v.created, OWN,
-        added=v.added,
+        added=v.added, languages=spoken[0], targets=spoken[1],
     )  # fmt: skip
+
+
+def spoken_by(card: Card) -> Spoken:
+    """The languages of the code that a pack was tuned on, and of what it writes."""
+    code, written = (
+        tuple(one) if isinstance(one, list) else ()
+        for one in (card.data.languages, card.data.target_languages)
+    )
+    return code, written
 
 
 def of_card(name: str, card: Card, where: str, place: Path) -> Entry:
     """A pack in a folder."""
     about = card.backbone
     version = card.integrity[:DIGITS]
-    named = (card.data.languages, card.data.target_languages)
-    languages, targets = (tuple(one) if isinstance(one, list) else () for one in named)
+    languages, targets = spoken_by(card)
     return Entry(
         name, version, card.task, about.name, about.hash, card.integrity, card.created, where,
         place, languages=languages, targets=targets,

@@ -113,18 +113,22 @@ def prepare(
         )
     if maker.made and cache is not None:
         store.save(cache, backbone.hash, maker.made)
+        maker.made.clear()
     if free and precision != "float32" and stored is None:
-        _let_go(backbone)
+        _let_go(backbone, maker)
     return copy
 
 
-def _let_go(backbone: Backbone) -> None:
+def _let_go(backbone: Backbone, maker: Maker) -> None:
     """Tensors of their own for what is left, so that the mapped checkpoint need not stay.
 
     Where int8 weights came from the cache, few of its pages were read, and it may.
     """
     for parameter in backbone.parameters():
-        parameter.data = parameter.data.clone()
+        mapped = parameter.data
+        parameter.data = mapped.clone()
+        if maker.pages is not None:
+            maker.pages.let_go(mapped)
 
 
 def _next_best() -> Precision:

@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Precision = Literal["float32", "bf16", "int8"]
+ROWS = 2048
+"""Rows of a weight that are made int8 at a time: their floats are many times what comes of them."""
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 """What activations are kept in."""
 TINY = 1e-30
@@ -145,10 +147,15 @@ def bf16_is_fast() -> bool:
 
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight [out,in] -> int8 values [out,in] and scale [out]."""
-    weight = weight.detach().float()
-    scale = weight.abs().amax(1).clamp_(min=TINY) / 127
-    return (weight / scale[:, None]).round_().to(torch.int8), scale
+    """weight [out,in] -> int8 values [out,in] and scale [out]; some rows at a time."""
+    values = torch.empty(weight.shape, dtype=torch.int8)
+    scale = torch.empty(len(weight), dtype=torch.float32)
+    for start in range(0, len(weight), ROWS):
+        some = weight.detach()[start : start + ROWS].float()
+        scale[start : start + ROWS] = some.abs().amax(1).clamp_(min=TINY) / 127
+        scaled = some / scale[start : start + ROWS, None]
+        values[start : start + ROWS] = scaled.round_().to(torch.int8)
+    return values, scale
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from codeprompt.backbones._pages import Pages
 from codeprompt.backbones.serving.kernels import (
     DTYPES,
     Dense,
@@ -84,6 +85,7 @@ class Maker:
         self.stored = {} if stored is None else stored
         self.keep, self.trace, self.made = keep, trace, dict[str, Tensor]()
         self.bytes = 0
+        self.pages = Pages() if free else None
 
     def linear(self, *names: str) -> Linear:
         """The maps of these module names as one."""
@@ -102,8 +104,9 @@ class Maker:
         each = {"int8": 1, "bf16": 2, "float32": 4}[self.precision]
         self.bytes += each * sum(w.numel() for w in weights)
         if self.free:
+            shared = {kernel.weight.data_ptr()} if isinstance(kernel, Dense) else set()
             for module in modules:
-                _release(module, self.backbone)
+                self._release(module, shared)
         return Linear(parts, kernel)
 
     def tensor(self, name: str) -> Tensor:
@@ -123,16 +126,17 @@ class Maker:
             self.made |= {f"{key}.values": values, f"{key}.scale": scale}
         return kernel(values, scale, bias)
 
+    def _release(self, module: nn.Module, shared: set[int]) -> None:
+        """Let a weight go, unless the embedding shares it. shared: where the copy uses it."""
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        embeddings = (m.weight for m in self.backbone.modules() if isinstance(m, nn.Embedding))
+        if any(weight is other for other in embeddings):
+            return
+        if self.pages is not None and weight.data_ptr() not in shared:
+            self.pages.let_go(weight)
+        module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+
 
 def size_of(tensor: Tensor) -> int:
     """Its bytes."""
     return tensor.numel() * tensor.element_size()
-
-
-def _release(module: nn.Module, backbone: nn.Module) -> None:
-    """Let a weight go, unless the embedding shares it."""
-    weight = module.weight
-    embeddings = (m.weight for m in backbone.modules() if isinstance(m, nn.Embedding))
-    if any(weight is other for other in embeddings):
-        return
-    module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
