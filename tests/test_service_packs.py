@@ -245,3 +245,12 @@ def test_what_is_opened_again_is_as_it_was(packs: Packs, three: list[Files]) -> 
     assert again.list() == before
     assert again.rollback("mine") == first
     store.close()
+
+
+def test_what_is_wrong_with_a_file_is_told_without_our_folders(
+    packs: Packs, three: list[Files]
+) -> None:
+    """Whoever sends a file knows it by its name, and has no business with where it was put."""
+    with pytest.raises(PackError, match=r"^prompt\.safetensors cannot be read") as found:
+        packs.add(three[0][0], pickle.dumps({"a": 1}))
+    assert str(packs.folder) not in str(found.value)

@@ -100,6 +100,23 @@ async def test_each_direction_of_a_translation_has_its_pack(place: Place, tmp_pa
         assert item["pack"] in (wanted or list(ways))
 
 
+async def test_uploaded_packs_of_each_direction_are_told_apart(
+    place: Place, tmp_path: Path
+) -> None:
+    """By their cards, as those in folders are."""
+    for name, (source, target) in {"to": ("java", "c-sharp"), "fro": ("c-sharp", "java")}.items():
+        made = small_pack("translate", called=name, decoding=Decoding(max_new_tokens=3))
+        data = DataCard(languages=[source], target_languages=[target])
+        folder = save(with_card(made, data=to_builtins(data)), tmp_path / name)
+        parts = {"card": "card.json", "prompt": "prompt.safetensors"}
+        files = {part: (file, (folder / file).read_bytes()) for part, file in parts.items()}
+        assert (await place.http.post("/v1/packs", files=files)).status_code == 201
+    for source, target, wanted in (("java", "c-sharp", "to"), ("c-sharp", "java", "fro")):
+        asked = {"language": source, "target_language": target, "whole": True}
+        found = await place.ask("translate", **asked)
+        assert [item["pack"] for item in found.json()["results"]] == [wanted]
+
+
 async def test_a_folder_within_a_repository_has_its_packs(place: Place, tmp_path: Path) -> None:
     """Up to the git root and no further; without a repository the folder alone."""
     (tmp_path / "repo" / ".git").mkdir(parents=True)

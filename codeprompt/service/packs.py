@@ -209,10 +209,7 @@ class Packs:
         try:
             with self.store.lock, self._incoming() as folder:
                 fill(folder)
-                try:
-                    card = checked(folder)
-                except PackError as error:  # of the folder nobody but us knows
-                    raise _without(folder, error) from None
+                card = checked(folder)
                 name = name_of(card, name)
                 for member in (CARD, TENSORS):
                     os.chmod(folder / member, 0o600)
@@ -265,12 +262,6 @@ class Packs:
             for folder in self.folder.glob("*/*"):
                 if (folder.parent.name, folder.name) not in known:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _without(folder: Path, error: PackError) -> PackError:
-    """An error about a file as whoever sent it knows the file."""
-    found, do = (text.replace(f"{folder}{os.sep}", "") for text in (error.found, error.do))
-    return PackError(found, expected=error.expected, do=do)
 
 
 def _activate(session: Session, pack: PackRow, version: str) -> None:

@@ -33,7 +33,11 @@ def checked(folder: Path) -> Card:
     from codeprompt.pack import load
     from codeprompt.registry import TASKS
 
-    pack = load(folder)
+    try:
+        pack = load(folder)
+    except PackError as error:  # where we put the files is nothing to whoever sent them
+        told, do = (text.replace(f"{folder}{os.sep}", "") for text in (error.found, error.do))
+        raise PackError(told, expected=error.expected, do=do) from None
     card, kind = pack.card, TASKS.get(pack.card.task).kind
     if not card.integrity:
         raise PackError("The card carries no hash", do="Save the pack again with codeprompt")
