@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from codeprompt.errors import UsageError
-from codeprompt.methods.agent import METHOD, Agent, AgentSettings
+from codeprompt.methods._network import Written
+from codeprompt.methods.agent import METHOD, AgentSettings, written
 from codeprompt.template import parse, resolve
 from tests.tiny import tiny_llama
 
 Weights = dict[str, Any]
 
 
-def weights_of(agent: Agent) -> Weights:
+def weights_of(agent: Written) -> Weights:
     with torch.no_grad():  # away from the small start, so that every part shows
         for parameter in agent.trained():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -76,7 +77,7 @@ def transformer(x: Any, w: Weights, layers: int, heads: int = 4) -> Any:
 def test_the_vectors_are_the_papers_formula(network: Any, layers: int) -> None:
     """start + W2 relu(W1 net(E)), computed by hand in float64."""
     torch.manual_seed(1)
-    agent = Agent(torch.randn(5, 16), AgentSettings(network=network, layers=layers), 3)
+    agent = written(torch.randn(5, 16), AgentSettings(network=network, layers=layers), 3)
     w = weights_of(agent)
     run = bilstm if network == "lstm" else transformer
     states = run(w["tokens"], w, layers)
@@ -90,7 +91,7 @@ def test_the_vectors_are_the_papers_formula(network: Any, layers: int) -> None:
 def test_training_starts_near_words() -> None:
     """At first the vectors are the embeddings they start from, but for a little."""
     start = torch.randn(6, 16)
-    found = Agent(start, AgentSettings(), 0)().slots
+    found = written(start, AgentSettings(), 0)().slots
     assert found is not None
     assert 0 < float((found - start).detach().abs().max()) < 0.5
 
@@ -119,6 +120,6 @@ def test_a_template_without_slots_or_an_odd_size_is_refused() -> None:
     with pytest.raises(UsageError, match="no soft slot"):
         METHOD.build(Context(backbone, hard), AgentSettings())
     with pytest.raises(UsageError, match="hidden size is 12"):
-        Agent(torch.randn(2, 12), AgentSettings(), 0)
+        written(torch.randn(2, 12), AgentSettings(), 0)
     with pytest.raises(UsageError, match="does not fit"):
         METHOD.configure({"network": "gru"})

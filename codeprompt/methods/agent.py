@@ -14,21 +14,16 @@ prompt. After training the network is gone: a pack holds P vectors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codeprompt.backbones.base import Family
 from codeprompt.errors import UsageError
-from codeprompt.inject import Injection
+from codeprompt.methods._network import Network, Written
 from codeprompt.methods._slots import Init, slots
 from codeprompt.methods.base import Context, Method, PromptModule, with_head
 from codeprompt.template import Soft, Template
-
-SMALL = 0.1
-"""The scale of the last map's initial weights."""
-HEADS = 4
 
 
 @dataclass(frozen=True)
@@ -40,36 +35,10 @@ class AgentSettings:
     """
 
     length: int = 20
-    network: Literal["lstm", "transformer"] = "lstm"
+    network: Network = "lstm"
     place: Literal["back", "front", "both"] = "back"
     layers: int = 2
     init: Init = "vocabulary"
-
-
-class Agent(PromptModule):
-    """The pseudo-tokens and the network; `start` [P,d] is fixed."""
-
-    def __init__(self, start: Tensor, settings: AgentSettings, seed: int) -> None:
-        super().__init__()
-        length, size = start.shape
-        if size % (2 * HEADS):
-            raise UsageError(
-                f"The backbone's hidden size is {size}", expected=f"a multiple of {2 * HEADS}"
-            )
-        self.start = nn.Parameter(start, requires_grad=False)
-        with torch.random.fork_rng(devices=[]):  # torch's own initial values, from our seed
-            torch.manual_seed(seed)
-            self.tokens = nn.Parameter(torch.randn(length, size))
-            self.network = _network(settings, size)
-            self.inner, self.outer = nn.Linear(size, size), nn.Linear(size, size)
-        with torch.no_grad():
-            self.outer.weight.mul_(SMALL)
-            self.outer.bias.zero_()
-
-    def forward(self) -> Injection:
-        read: Any = self.network(self.tokens[None])
-        states: Tensor = (read[0] if isinstance(read, tuple) else read)[0]
-        return Injection(slots=self.start + self.outer(torch.relu(self.inner(states))))
 
 
 class PromptAgent(Method[AgentSettings]):
@@ -91,16 +60,12 @@ class PromptAgent(Method[AgentSettings]):
         start = slots(context, settings.init)
         if start is None:
             raise UsageError("The template has no soft slot for the agent to write to")
-        return with_head(context, agent=Agent(start.vectors.detach(), settings, context.seed))
+        return with_head(context, agent=written(start.vectors.detach(), settings, context.seed))
 
 
-def _network(settings: AgentSettings, size: int) -> nn.Module:
-    if settings.network == "lstm":
-        return nn.LSTM(size, size // 2, settings.layers, bidirectional=True, batch_first=True)
-    layer = nn.TransformerEncoderLayer(
-        size, HEADS, 2 * size, dropout=0.0, batch_first=True, norm_first=True
-    )
-    return nn.TransformerEncoder(layer, settings.layers, enable_nested_tensor=False)
+def written(start: Tensor, settings: AgentSettings, seed: int) -> Written:
+    """The agent over its initial vectors [P,d]."""
+    return Written(start, settings.network, settings.layers, seed)
 
 
 METHOD = PromptAgent()
