@@ -3,7 +3,7 @@
 Houlsby et al. 2019 (Parameter-Efficient Transfer Learning for NLP), section 2.1: y becomes
 y + W_up act(W_down y + b) + b' on the output of attention and of the feed-forward, before the
 residual; near-identity at the start. `places=feed` puts it behind the feed-forward alone (Pfeiffer
-et al. 2021). The bottleneck of 24 is OpenDelta's. We differ: norms stay frozen (theirs are tuned too); W_up starts at
+et al. 2021). The bottleneck of 24 is OpenDelta's. We differ: norms stay frozen; W_up starts at
 zero, so that training starts at the frozen model exactly; cross-attention's output has one as well.
 Shapes: W_down [m,d], b [m], W_up [d,m], b' [d] for each of the places.
 """

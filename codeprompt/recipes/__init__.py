@@ -1,7 +1,8 @@
 """Recipes: how to train, as data.
 
-A recipe is one TOML file in this folder: defaults, then what a method's kind changes, then the
-task, then one method of one task; later tables win. `expected` lists the scores it gave, with the
+A recipe is one TOML file in this folder: defaults, then what a method's kind changes, then what the
+method itself wants (`methods/NAME.toml`, the same in every recipe), then the task; later tables
+win. `expected` lists the scores it gave, with the
 command's settings, so that a user can tell whether a run went as it should.
 """
 
@@ -104,14 +105,22 @@ def read(name: str) -> dict[str, Any]:
         raise UsageError(f"The recipe {path} is not valid TOML: {error}") from error
 
 
+def of_method(method: str) -> dict[str, Any]:
+    """What a method wants in every recipe; `task` holds what it wants for one task alone."""
+    path = FOLDER / "methods" / f"{method}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def load(name: str, *, task: str, method: str, kind: str) -> Recipe:
     """The recipe for a task and a method. Raises `UsageError` where a value does not fit."""
-    data = read(name)
+    data, own = read(name), of_method(method)
     values: dict[str, Any] = {"name": Path(name).stem}
     tables = (
         data.get("default", {}),
         data.get("kind", {}).get(kind, {}),
+        {key: value for key, value in own.items() if key != "task"},
         data.get("task", {}).get(task, {}),
+        own.get("task", {}).get(task, {}),
         data.get("method", {}).get(method, {}).get(task, {}),
     )
     for table in tables:
