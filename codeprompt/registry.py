@@ -28,10 +28,13 @@ class Registry:
     package: dotted name of the folder, e.g. `codeprompt.methods`.
     symbol: the name each file defines, e.g. `METHOD`.
     kind: the word used in messages, e.g. `method`.
+    joined: dotted name of the module whose `joined` makes one entry of several (`soft+lora`);
+        empty where entries cannot be put together.
     """
 
-    def __init__(self, package: str, symbol: str, kind: str) -> None:
-        self.package, self.symbol, self.kind = package, symbol, kind
+    def __init__(self, package: str, symbol: str, kind: str, joined: str = "") -> None:
+        self.package, self.symbol, self.kind, self.joined = package, symbol, kind, joined
+        self._several: dict[str, Any] = {}
 
     @functools.cached_property
     def files(self) -> dict[str, Path]:
@@ -56,6 +59,21 @@ class Registry:
         """All names, sorted; nothing is imported."""
         return sorted({*self.files, *self.plugins})
 
+    def parts(self, name: str) -> list[str]:
+        """The entries that a name is made of: more than one in `soft+lora`."""
+        return name.split("+") if self.joined else [name]
+
+    def knows(self, name: str) -> bool:
+        """Whether `get` finds it; nothing is imported."""
+        return set(self.parts(name)) <= set(self.names())
+
+    def check(self, name: str) -> None:
+        """Raises `UnknownNameError` with the nearest name; nothing is imported."""
+        known = self.names()
+        for part in self.parts(name):
+            if part not in known:
+                raise UnknownNameError(self.kind, part, known)
+
     def summary(self, name: str) -> str:
         """The first line of the entry's module docstring; nothing is imported for our own files."""
         path = self.files.get(name)
@@ -66,15 +84,19 @@ class Registry:
 
     def get(self, name: str) -> Any:
         """The entry's symbol. Raises `UnknownNameError` with the nearest name."""
+        self.check(name)
+        if len(parts := self.parts(name)) > 1:
+            if name not in self._several:
+                join = importlib.import_module(self.joined).joined
+                self._several[name] = join([(part, self.get(part)) for part in parts])
+            return self._several[name]
         if name in self.files:
             module = importlib.import_module(f"{self.package}.{self.files[name].stem}")
             return getattr(module, self.symbol)
-        if name in self.plugins:
-            return self.plugins[name].load()
-        raise UnknownNameError(self.kind, name, self.names())
+        return self.plugins[name].load()
 
 
-METHODS = Registry("codeprompt.methods", "METHOD", "method")
+METHODS = Registry("codeprompt.methods", "METHOD", "method", "codeprompt.methods._joined")
 TASKS = Registry("codeprompt.tasks", "TASK", "task")
 METRICS = Registry("codeprompt.metrics", "METRIC", "metric")
 LANGUAGES = Registry("codeprompt.languages", "LANGUAGE", "language")

@@ -30,7 +30,7 @@ from codeprompt.pack import load as load_pack
 from codeprompt.registry import METHODS
 from codeprompt.types import Prediction
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
-from tests.tuned import FIELDS, pack_of
+from tests.tuned import FIELDS, TOGETHER, pack_of
 
 BEAM = Decoding(max_new_tokens=8, beams=3)
 
@@ -135,7 +135,7 @@ def test_any_batch_answers_as_each_alone(
 
 CASES = [
     (name, family)
-    for name in METHODS.names()
+    for name in [*METHODS.names(), *TOGETHER]
     for family in METHODS.get(name).families
 ]  # fmt: skip
 

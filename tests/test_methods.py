@@ -20,12 +20,13 @@ from codeprompt.training.objective import Objective, Rows
 from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
-from tests.tuned import given_of
+from tests.tuned import TOGETHER, given_of
 
 FAMILY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
 WORDS = {"clean": ("clean", "good"), "defective": ("bad",)}
 HARD = {"t5": "Is {code} wrong?", "roberta": "The code {code} is {mask}.", "llama": "{code}\nBad?"}
-CASES = [(name, family) for name in METHODS.names() for family in METHODS.get(name).families]
+NAMES = [*METHODS.names(), *TOGETHER]
+CASES = [(name, family) for name in NAMES for family in METHODS.get(name).families]
 ABOUT = {"path": "src/a.py", "class": "A", "imports": "os"}
 FIELDS = [
     {"code": "def f(x): return x", **ABOUT},
@@ -65,7 +66,7 @@ def test_settings_survive_json(name: str, family: str) -> None:
     assert method.configure(json.loads(json.dumps(asdict(settings)))) == settings
 
 
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_setting_is_refused(name: str) -> None:
     """A wrong setting says which ones there are."""
     with pytest.raises(UsageError, match="no setting 'lenght'"):

@@ -84,7 +84,7 @@ def test_prompt_and_weights_have_their_own_rates() -> None:
     """Both follow the schedule, each from its own base, however often rates are set."""
     recipe = Recipe(steps=10, warmup=0.0, schedule="linear", lr=1.0, backbone_lr=0.1)
     prompt, weight = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
-    optimizer = optimizer_for(recipe, [prompt], [weight])
+    optimizer = optimizer_for(recipe, {"": [prompt]}, [weight])
     for step in (3, 5, 5):
         set_rates(optimizer, recipe, step)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.05])

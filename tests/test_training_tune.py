@@ -35,7 +35,7 @@ from codeprompt.training.setup import Setup, prepare
 from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
 from codeprompt.types import Example
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5, write_checkpoint
-from tests.tuned import ABOUT, FIELDS, module_of, source_packs
+from tests.tuned import ABOUT, FIELDS, TOGETHER, module_of, source_packs
 
 QUICK: dict[str, Any] = {
     "steps": 4,
@@ -135,7 +135,7 @@ def setup_of(request: TuneRequest) -> Setup:
     [
         (task, family, name)
         for task, family in (("summarize", "t5"), ("defect", "roberta"), ("summarize", "llama"))
-        for name in METHODS.names()
+        for name in [*METHODS.names(), *TOGETHER]
         if family in METHODS.get(name).families
     ]
     + [("defect", "t5", "soft"), ("defect", "llama", "soft")],

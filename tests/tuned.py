@@ -50,8 +50,14 @@ FIELDS = [
 ]
 
 
+TOGETHER = ["soft+lora", "prefix+lora", "mixed+prefix", "tuned+lora", "ptuning-v2+tuned"]
+"""Methods put together that stand for all."""
+
+
 def given_of(method: Method[Any], backbone: Backbone, count: int = 3) -> tuple[Given, ...]:
     """Packs of soft prompts for a method that builds on some; none for any other."""
+    if members := getattr(method, "members", None):
+        return tuple(one for part in members.values() for one in given_of(part, backbone, count))
     names = [f for f in method.settings.__dataclass_fields__ if f in ("sources", "of")]
     if not names:
         return ()

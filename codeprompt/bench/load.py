@@ -94,7 +94,7 @@ def _installed(suite: Suite) -> Suite:
     lost = {
         name
         for name, arm in suite.arms.items()
-        if arm.optional and arm.method and arm.method not in METHODS.names()
+        if arm.optional and arm.method and not METHODS.knows(arm.method)
     }
     if not lost:
         return suite
@@ -217,8 +217,7 @@ def _check(suite: Suite, where: str) -> None:
                 expected="one of them",
             )
         registry = METHODS if arm.method else BASELINES
-        if (arm.method or arm.baseline) not in registry.names():
-            raise UnknownNameError(registry.kind, arm.method or arm.baseline, registry.names())
+        registry.check(arm.method or arm.baseline)
         if any(not rate > 0 for rate in arm.rates) or len(set(arm.rates)) < len(arm.rates):
             raise UsageError(
                 f"{where}, arm '{arm.name}' has the rates {list(arm.rates)}",

@@ -14,6 +14,12 @@ def of(registry: Registry) -> Callable[[], Items]:
     return lambda: [(name, registry.summary(name)) for name in registry.names()]
 
 
+def methods() -> Items:
+    """Every method, and how several are one."""
+    both = "Several methods in one pack, trained together: soft+lora; on a tuned pack: tuned+lora"
+    return [*of(METHODS)(), ("NAME+NAME", both)]
+
+
 def languages() -> Items:
     """Every language with the endings of its files."""
     found = [LANGUAGES.get(name) for name in LANGUAGES.names()]
@@ -73,7 +79,7 @@ def pack_names() -> list[str]:
 
 KINDS: dict[str, Callable[[], Items]] = {
     "tasks": of(TASKS),
-    "methods": of(METHODS),
+    "methods": methods,
     "metrics": of(METRICS),
     "backbones": backbones,
     "languages": languages,

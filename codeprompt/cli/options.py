@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from codeprompt.errors import UnknownNameError, UsageError
+from codeprompt.errors import UsageError
 from codeprompt.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,8 +27,7 @@ class Name(Text):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         name = str(value).replace("_", "-")
-        if name not in self.registry.names():
-            raise UnknownNameError(self.registry.kind, str(value), self.registry.names())
+        self.registry.check(name)
         return name
 
     def shell_complete(

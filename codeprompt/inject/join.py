@@ -14,7 +14,7 @@ from codeprompt.inject.parts import Columns, Injection
 
 
 def join(first: Injection, second: Injection) -> Injection:
-    """Two prompts as one: columns stand side by side, changes of one linear map add up.
+    """Two prompts as one: columns and layer vectors stand side by side, changes of a map add up.
 
     Slot vectors belong to one template, so at most one of the two may have them.
     """
@@ -26,6 +26,15 @@ def join(first: Injection, second: Injection) -> Injection:
     columns = dict(first.columns)
     for site, more in second.columns.items():
         columns[site] = _join_columns(columns[site], more) if site in columns else more
+    layers = dict(first.layers)
+    for stack, vectors in second.layers.items():
+        layers[stack] = torch.cat([layers[stack], vectors], 1) if stack in layers else vectors
+    if shared := set(first.branches) & set(second.branches):
+        raise PackError(
+            f"Two prompts with a parallel branch at '{min(shared)}' cannot be joined: each has a "
+            "softmax of its own",
+            do="Tune one of them with another method",
+        )
     deltas = dict(first.deltas)
     for name, delta in second.deltas.items():
         deltas[name] = join_deltas(deltas[name], delta) if name in deltas else delta
@@ -33,7 +42,7 @@ def join(first: Injection, second: Injection) -> Injection:
         first,
         slots=first.slots if first.slots is not None else second.slots,
         columns=columns,
-        layers={**first.layers, **second.layers},
+        layers=layers,
         branches={**first.branches, **second.branches},
         deltas=deltas,
         head=first.head or second.head,

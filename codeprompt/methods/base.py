@@ -22,7 +22,7 @@ from codeprompt.template import Template
 from codeprompt.types import Kind
 
 HeadKind = Literal["verbalizer", "linear"]
-MethodKind = Literal["hard", "prompt", "columns", "delta", "weights"]
+MethodKind = Literal["hard", "prompt", "columns", "delta", "weights", "given"]
 """What a method learns; recipes are written by kind, so that they need no method's name."""
 S = TypeVar("S")
 
@@ -91,6 +91,10 @@ class PromptModule(nn.Module):
         """The parameters that an optimiser sees."""
         return [p for p in self.parameters() if p.requires_grad]
 
+    def paced(self) -> dict[str, list[nn.Parameter]]:
+        """The same, by the name that a recipe's `rates` know them by."""
+        return {"": self.trained()}
+
 
 class Method(Generic[S]):
     """One row of the field. `settings` is a frozen dataclass whose defaults are sane."""
@@ -144,7 +148,7 @@ class Method(Generic[S]):
         """As `template`, where the packs it builds on have a say."""
         return self.template(hard, settings)
 
-    def inherited(self, given: Sequence[Given]) -> HeadKind | None:
+    def inherited(self, settings: S, given: Sequence[Given]) -> HeadKind | None:
         """The classifier that comes with the packs it builds on; None where they have no say."""
         return None
 

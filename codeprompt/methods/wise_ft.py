@@ -78,7 +78,7 @@ class WiseFt(Method[WiseFtSettings]):
     def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
         return _one(given).template
 
-    def inherited(self, given: Sequence[Given]) -> HeadKind | None:
+    def inherited(self, settings: WiseFtSettings, given: Sequence[Given]) -> HeadKind | None:
         return "verbalizer" if _one(given).injection.head is None else "linear"
 
     def recorded(self, settings: WiseFtSettings, given: Sequence[Given]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ import msgspec
 from codeprompt.errors import UnknownNameError, UsageError
 
 FOLDER = Path(__file__).parent
+IDLE = ("hard", "given")
+"""Kinds of methods that learn nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Recipe:
     precision: of the frozen backbone while training; `auto` is bf16 where the processor has it.
         Where weights are tuned they stay float32, and `bf16` is of the products alone.
     dropout: whether the backbone's own dropout is on (never by default while a prompt trains).
-    options: settings of the method.
+    options: settings of the method. rates: of methods put together, what the rate of each is
+        multiplied with, by the method's name.
     """
 
     name: str = "few-shot"
@@ -57,6 +60,7 @@ class Recipe:
     target_length: int = 0
     calibrate: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "evaluate_every", "patience"):
@@ -112,7 +116,24 @@ def of_method(method: str) -> dict[str, Any]:
 
 
 def load(name: str, *, task: str, method: str, kind: str) -> Recipe:
-    """The recipe for a task and a method. Raises `UsageError` where a value does not fit."""
+    """The recipe for a task and a method. Raises `UsageError` where a value does not fit.
+
+    Of methods put together (`soft+lora`, of the kinds `prompt+delta`) each keeps the rate of its
+    own recipe, as a share of the first one's; everything else is the first one's. A part that
+    learns nothing has no say.
+    """
+    own = list(zip(method.split("+"), kind.split("+"), strict=True))
+    if len(own) == 1:
+        return _load(name, task, method, kind)
+    own = [one for one in own if one[1] not in IDLE] or own
+    parts = {part: _load(name, task, part, its_kind) for part, its_kind in own}
+    first = next(iter(parts.values()))
+    rates = {part: recipe.lr / first.lr for part, recipe in parts.items()} if first.lr else {}
+    options = {part: dict(recipe.options) for part, recipe in parts.items() if recipe.options}
+    return replace(first, options=options, rates=rates)
+
+
+def _load(name: str, task: str, method: str, kind: str) -> Recipe:
     data, own = read(name), of_method(method)
     values: dict[str, Any] = {"name": Path(name).stem}
     tables = (

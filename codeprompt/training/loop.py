@@ -95,7 +95,7 @@ class Loop:
         self.objective = Objective(plan, rows)
         self.order = Order(rows.lengths, recipe.batch * recipe.accumulate, seed)
         prompt, weights = _groups(module, self.backbone)
-        self.parameters = [*prompt, *weights]
+        self.parameters = module.trained()
         self.optimizer = optimizer_for(recipe, prompt, weights)
         self.progress = checkpoint.Progress(fingerprint, best_score=worst(metric))
         self.best: dict[str, Tensor] = {}
@@ -211,11 +211,11 @@ class Loop:
 
 def _groups(
     module: PromptModule, backbone: nn.Module
-) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The prompt's own parameters, and those of the backbone where they are tuned too."""
+) -> tuple[dict[str, list[nn.Parameter]], list[nn.Parameter]]:
+    """The prompt's own parameters by name, and those of the backbone where they are tuned too."""
     inside = {id(p) for p in backbone.parameters()}
-    trained = module.trained()
+    paced = module.paced()
     return (
-        [p for p in trained if id(p) not in inside],
-        [p for p in trained if id(p) in inside],
+        {name: [p for p in own if id(p) not in inside] for name, own in paced.items()},
+        [p for p in module.trained() if id(p) in inside],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -14,10 +14,16 @@ from codeprompt.training.adafactor import Adafactor
 
 
 def optimizer_for(
-    recipe: Recipe, prompt: Sequence[nn.Parameter], weights: Sequence[nn.Parameter]
+    recipe: Recipe,
+    prompt: Mapping[str, Sequence[nn.Parameter]],
+    weights: Sequence[nn.Parameter],
 ) -> Optimizer:
-    """AdamW or Adafactor over the prompt's parameters and, at their own rate, the backbone's."""
-    groups = [(prompt, recipe.lr), (weights, recipe.backbone_lr)]
+    """AdamW or Adafactor over the prompt's parameters and, at their own rate, the backbone's.
+
+    prompt: by the name that `recipe.rates` has for them.
+    """
+    groups = [(own, recipe.lr * recipe.rates.get(name, 1.0)) for name, own in prompt.items()]
+    groups.append((weights, recipe.backbone_lr))
     given = [{"params": list(own), "lr": lr, "base": lr} for own, lr in groups if own]
     if recipe.optimizer == "adafactor":
         return Adafactor(given, weight_decay=recipe.weight_decay)

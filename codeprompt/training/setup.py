@@ -157,7 +157,7 @@ def prepare(request: TuneRequest, backbone: Backbone, like: Setup | None = None)
     grown = method.grows(settings)
     given = (*given, *shapes_of(grown, hard, backbone))
     template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
-    inherited = method.inherited(given)
+    inherited = method.inherited(settings, given)
     head = inherited or request.head or method.head(backbone.family)
     if task.kind == "generate":
         if request.head == "linear":
