@@ -239,6 +239,9 @@ def check(home: Path, book: Book, seen: dict[Path, bool]) -> None:
             assert hashlib.sha256(data.read_bytes()).hexdigest() == fingerprint
             seen[data] = True
     assert book.versions <= versions, "a version was lost"
+    # One that was stored, and killed before it was acknowledged, stays as well: it may have been
+    # active, and a way back may lead to it.
+    book.versions |= {(name, version) for name, version in versions if name in book.active}
     for name, version in versions:
         folder = home / "packs" / name / version
         if folder not in seen:

@@ -37,6 +37,8 @@ SOURCE, TOKENS = 256, 20
 KINDS = ("alone", "beside", "yielding")
 REQUESTS = 5
 """Of each kind in a round."""
+STEPS = 8
+"""Of the job at least, by which its pace alone is known."""
 GAP_SECONDS = 0.4
 """Between two requests; the trainer runs in it, but before one that shall be alone."""
 LONG = Decoding(max_new_tokens=400, min_new_tokens=400)
@@ -69,7 +71,7 @@ async def _compare(options: Namespace, path: Path, place: Path) -> Outcome:
                 break
             if event.kind == "failed":
                 raise SystemExit(f"The job failed: {event.data['message']}")
-        undisturbed = await _pace(jobs, job, 10 * GAP_SECONDS)
+        undisturbed = await _pace(jobs, job)
         found: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for number in range(options.rounds * REQUESTS):
             turn = number % len(KINDS)
@@ -101,10 +103,11 @@ async def _ask(engine: Engine, jobs: Jobs, kind: str) -> float:
     return passed
 
 
-async def _pace(jobs: Jobs, job: str, seconds: float) -> float:
-    """Steps a second, while nobody or whoever else asks."""
+async def _pace(jobs: Jobs, job: str) -> float:
+    """Steps a second, while nobody asks."""
     first, began = _step(jobs, job), time.monotonic()
-    await asyncio.sleep(seconds)
+    while _step(jobs, job) < first + STEPS:
+        await asyncio.sleep(GAP_SECONDS)
     return (_step(jobs, job) - first) / (time.monotonic() - began)
 
 
