@@ -38,6 +38,7 @@ METRICS = {
     "defect": ["accuracy", "f1", "mcc", "roc-auc", "ece"],
 }
 SKILL = {"constant": 0.05, "copy": 0.15, "hard": 0.3, "soft": 0.42, "lora": 0.42, "full": 0.36}
+SKILL["wise"] = SKILL["full"]
 ROWS = 40
 SHOTS = (16, 64, 256)
 
@@ -57,6 +58,7 @@ def suite(
             "soft": Arm(name="soft", method="soft", rates=(0.01, 0.03)),
             "lora": Arm(name="lora", method="lora", rates=(0.001,)),
             "full": Arm(name="full", method="full", rates=(0.0001,)),
+            "wise": Arm(name="wise", method="wise-ft"),
         },
         grid=(
             Grid(
@@ -67,7 +69,7 @@ def suite(
             ),
             Grid(
                 data=("graphs",),
-                arms=("full",),
+                arms=("wise",),
                 shots=(64,),
                 evaluate=evaluations,
                 vary={"options.alpha": {label: float(label) for label in ("0", "0.5", "1")}},

@@ -249,7 +249,7 @@ def test_alpha_makes_a_curve_on_each_evaluation_and_one_of_both(first: Source) -
     metric = "codexglue-sentence-bleu"
     found = [interpolation.curves(one, metric) for one in first.tables.tables]
     assert [[p[0] for p in curve.points] for (curve,) in found] == [[0.0, 0.5, 1.0]] * 2
-    assert list(interpolation.matched(*found)) == ["full, 64 shots"]
+    assert list(interpolation.matched(*found)) == ["wise, 64 shots"]
     names = {one.name for one in figures(first, first.tables.tables[0], looks(arms(first)))}
     assert {
         "summarize-graphs-test-along-alpha",

@@ -155,7 +155,7 @@ def kind_of(cell: Cell) -> Kind:
     if cell.baseline:
         return "baseline"
     method = METHODS.get(cell.method)
-    if not method.trains:
+    if not method.learns(cell.options):
         return "untrained"
     return "frozen" if method.frozen else "weights"
 
