@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from codeprompt.errors import DataError
 from codeprompt.languages import find_language, find_languages, language_of, needed_language
-from codeprompt.languages.functions import Function, functions, parses, summary_of, tokens
+from codeprompt.languages.functions import (
+    Function,
+    functions,
+    one_line,
+    parses,
+    summary_of,
+    tokens,
+)
 from codeprompt.registry import LANGUAGES
 
 # language, source, then for each function: qualified name, parameters, summary, first and last line
@@ -416,3 +423,20 @@ def test_no_two_languages_share_a_name_or_an_extension() -> None:
     endings = [ending for language in every for ending in language.extensions]
     assert len(names) == len(set(names)) and len(endings) == len(set(endings))
     assert [language.name for language in every] == LANGUAGES.names()
+
+
+def test_a_text_goes_on_one_line_as_translation_pairs_are_written() -> None:
+    """Without comments and indentation; words stay apart; what needs its lines keeps them."""
+    text = """public int area(int w) // why
+{
+    /* as it is */ if (w < 0)
+        throw new X();
+    String s = "// no comment";
+    return
+        w;
+}
+"""
+    wanted = 'public int area(int w){if (w < 0)throw new X();String s = "// no comment";return w;}'
+    assert one_line(text, "java") == wanted
+    python = "def f():\n    return 1\n"
+    assert one_line(python, "python") == python

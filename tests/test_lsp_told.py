@@ -10,6 +10,8 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 from codeprompt.client import Event
+from codeprompt.languages.base import find_language
+from lsp_server.commands.layout import laid_out
 from lsp_server.commands.tune import _last
 from lsp_server.features.execute_command import apply
 from lsp_server.packs import bare_name
@@ -54,3 +56,30 @@ def test_an_edit_that_a_person_discards_is_no_failure() -> None:
 def event(kind: str, data: dict[str, str]) -> Event:
     """An event of a job."""
     return Event(id=1, kind=kind, data=data)
+
+
+def test_a_translation_on_one_line_is_laid_out() -> None:
+    """By statements and braces, not within strings and heads of loops; other texts stay."""
+    language = find_language("c-sharp")
+    text = (
+        'public int F(int n){for (int i = 0; i < n; i++){if (i > 2){G("};");}else {return 1;}}'
+        "var a = new A {B = 1};return 0;}"
+    )
+    assert laid_out(text, language).split("\n") == [
+        "public int F(int n){",
+        "    for (int i = 0; i < n; i++){",
+        "        if (i > 2){",
+        '            G("};");',
+        "        }else {",
+        "            return 1;",
+        "        }",
+        "    }",
+        "    var a = new A {",
+        "        B = 1",
+        "    };",
+        "    return 0;",
+        "}",
+    ]
+    assert laid_out("int f() {\n  return 1; }", language) == "int f() {\n  return 1; }"
+    assert laid_out("def f(): return 1; x", find_language("python")) == "def f(): return 1; x"
+    assert laid_out('int f() { return "', language) == 'int f() {\n    return "'

@@ -31,6 +31,7 @@ from codeprompt.pack import load
 from codeprompt.pack.card import DataCard
 from codeprompt.registry import METHODS
 from codeprompt.training import guard, seed
+from codeprompt.training.finish import _form
 from codeprompt.training.setup import Setup, prepare
 from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
 from codeprompt.types import Example
@@ -492,6 +493,17 @@ def test_a_card_names_the_languages_of_its_rows(ask: Ask) -> None:
     assert (told.languages, told.target_languages) == (["go"], ["java"])
     silent = DataCard()
     assert "languages" not in msgspec.to_builtins(silent)
+
+
+def test_a_card_says_that_its_rows_are_on_one_line() -> None:
+    """Where a text is written in answer, in a language that does not need its lines."""
+    line, lines = ({"code": code, "language": "java"} for code in ("int f(){}", "int f() {\n}"))
+    rows = [Example(line, "x", str(n)) for n in range(3)]
+    assert _form(rows, "generate") == "line"
+    assert _form([*rows, Example(lines, "x")], "generate") == "text"
+    assert _form([Example({**line, "language": "python"}, "x")] * 2, "generate") == "text"
+    assert _form(rows, "classify") == "text"
+    assert _form([Example({**line, "raw_code": "int f() {}"}, "x")], "generate") == "tokens"
 
 
 def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -> None:

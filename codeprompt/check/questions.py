@@ -14,6 +14,7 @@ from codeprompt.languages.functions import (
     Function,
     functions,
     imports,
+    one_line,
     parse,
     source_bytes,
     tokens,
@@ -36,12 +37,15 @@ class Question:
         """What a template may ask for; the documentation is cut out, as in training.
 
         extra: fields that the file does not hold (`target_language`); they win.
-        form: what the pack was tuned on (its card's `data.form`): source text or its tokens.
+        form: what the pack was tuned on (its card's `data.form`): source text, its tokens, or the
+        text on one line.
         """
         function = self.function
         code = function.bare
         if form == "tokens":
             code = " ".join(tokens(code, function.language))
+        elif form == "line":
+            code = one_line(code, function.language)
         return {
             "code": code,
             "raw_code": function.bare,

@@ -46,14 +46,15 @@ class BackboneCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class DataCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a prompt was tuned on.
 
-    shots: as asked for, None for all. rows, dev_rows: as used. form: whether `code` was source text
-    or the tokens of it with one space between (CodeSearchNet); questions are put in the same form.
+    shots: as asked for, None for all. rows, dev_rows: as used. form: whether `code` was source
+    text, the tokens of it with one space between (CodeSearchNet), or the text on one line
+    (CodeTrans); questions are put in the same form.
     languages, target_languages: of the code in those rows, and of what it becomes; older cards do
     not say, and say so by leaving them out, as their `integrity` counts every field.
     """
 
     where: str = ""
-    form: Literal["text", "tokens"] = "text"
+    form: Literal["text", "tokens", "line"] = "text"
     fingerprint: str = ""
     shots: Count | None = None
     rows: Count = 0

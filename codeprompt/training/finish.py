@@ -10,6 +10,7 @@ from typing import Any
 from codeprompt.answer import Prompt
 from codeprompt.data.fingerprint import fingerprint
 from codeprompt.inject import Injection
+from codeprompt.languages.functions import FREE
 from codeprompt.pack import Pack, make_pack
 from codeprompt.plan import Plan
 from codeprompt.training.calibrate import label_prior, threshold
@@ -17,7 +18,7 @@ from codeprompt.training.evaluate import dev_score, items_of, predictions, task_
 from codeprompt.training.labels import blamed_share, line_threshold
 from codeprompt.training.seed import SeedRun, backbone_with
 from codeprompt.training.setup import Setup, hard_plan
-from codeprompt.types import Example, Score
+from codeprompt.types import Example, Kind, Score
 
 
 def finish(
@@ -80,7 +81,7 @@ def _card(
         "positive": plan.positive,
         "data": {
             "where": request.data if request.data.startswith("hub:") else Path(request.data).name,
-            "form": _form(best.train),
+            "form": _form(best.train or best.dev_rows, setup.task.kind),
             "fingerprint": fingerprint(best.train),
             "shots": (setup.recipe.shots or None) if setup.method.trains or setup.grown else 0,
             "rows": len(best.train),
@@ -97,11 +98,16 @@ def _card(
     }
 
 
-def _form(rows: Sequence[Example]) -> str:
-    """`tokens` where the rows' code is not the source text as it stands."""
+def _form(rows: Sequence[Example], kind: Kind) -> str:
+    """`tokens` where the rows' code is not the source text as it stands; `line` where all of it is
+    on one line, and a text is written in answer (a label may be a line's)."""
     fields = rows[0].fields if rows else {}
     code = fields.get("code", "")
-    return "text" if fields.get("raw_code", code) == code else "tokens"
+    if fields.get("raw_code", code) != code:
+        return "tokens"
+    free = all(row.fields.get("language") in FREE for row in rows)
+    joined = all("\n" not in row.fields.get("code", "").strip() for row in rows)
+    return "line" if kind == "generate" and len(rows) > 1 and free and joined else "text"
 
 
 def _languages(rows: Sequence[Example]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeprompt.languages.base import Language, find_language, is_language, languages
 from codeprompt.languages.functions import parses
+from lsp_server.commands.layout import laid_out
 from lsp_server.documents import Document
 from lsp_server.failures import refused
 from lsp_server.features.code_action import referred
@@ -49,9 +50,10 @@ async def run(server: CodepromptServer, given: dict[str, Any]) -> dict[str, Any]
         f"confidence {answer.confidence:.0%}.",
         "It parses; nobody has run it." if fine else "It does NOT parse.",
     ]
-    text = "".join(f"{mark} {line}\n" for line in notes) + "\n" + answer.text + "\n"
+    written = laid_out(answer.text, language)
+    text = "".join(f"{mark} {line}\n" for line in notes) + "\n" + written + "\n"
     uri = await server.shown.show(f"{function.name}{language.extensions[0]}", text)
-    return {"uri": uri, "text": answer.text, "parses": fine, "confidence": answer.confidence}
+    return {"uri": uri, "text": written, "parses": fine, "confidence": answer.confidence}
 
 
 async def _offered(server: CodepromptServer, document: Document) -> list[Language]:

@@ -9,15 +9,18 @@ file. Texts are sliced on demand.
 
 from codeprompt.languages.functions.function import Function
 from codeprompt.languages.functions.imports import imports
+from codeprompt.languages.functions.one_line import FREE, one_line
 from codeprompt.languages.functions.reading import parse, parses, source_bytes
 from codeprompt.languages.functions.summary import summary_of
 from codeprompt.languages.functions.tokens import tokens
 from codeprompt.languages.functions.walk import functions
 
 __all__ = [
+    "FREE",
     "Function",
     "functions",
     "imports",
+    "one_line",
     "parse",
     "parses",
     "source_bytes",
