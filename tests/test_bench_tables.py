@@ -259,3 +259,11 @@ def test_the_board_shows_what_runs_and_how_long_it_will(bench: Bench, tmp_path: 
     assert board.line().startswith("0 of 2 cells, ") and "killed" not in board.line()
     found = [spoken(seconds) for seconds in (5, 240, 7300, 200_000)]
     assert found == ["5 s", "4 min", "2 h 2 min", "2 d 7 h"]
+
+
+def test_a_row_whose_other_seeds_have_not_ended_is_no_constant() -> None:
+    """One that draws no shots is."""
+    one, two = {0: 1.0}, {0: 2.0, 1: 2.5}
+    assert over_seeds(one, two, (True, False)) is not None
+    assert over_seeds(one, two, (False, False)) is None
+    assert over_seeds(two, one, (False, False)) is None

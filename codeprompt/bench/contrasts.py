@@ -125,7 +125,8 @@ def _contrast(
         one, two = (next(iter(side.items.values())) for side in (a, b))
         kind: dict[str, Any] = {"positive": positive, "language": language, "bootstrap": 1}
         p_items, test = compare(one, two, metric, **kind).p, "mcnemar-exact"
-    p_seeds = over_seeds(values_a, values_b)
+    fixed = a.row.shots == 0, b.row.shots == 0
+    p_seeds = over_seeds(values_a, values_b, fixed)
     return Contrast(
         a=a.row.name,
         b=b.row.name,
@@ -153,17 +154,20 @@ def _relative(difference: float, before: Sequence[float]) -> float | None:
     return difference / mean if mean > 0 else None
 
 
-def over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> float | None:
+def over_seeds(
+    a: Mapping[int, float], b: Mapping[int, float], fixed: tuple[bool, bool] = (True, True)
+) -> float | None:
     """Two-sided p of a paired t test over the seeds that both have.
 
-    A row of one run (nothing in it is random) is a constant. None where neither has two seeds, or
+    A row of one run is a constant where nothing in it is random (fixed: of a, of b), and not where
+    its other seeds have not ended. None where neither has two seeds, or
     they share fewer than two.
     """
     from scipy.stats import ttest_1samp
 
-    if len(a) == 1 and len(b) > 1:
+    if len(a) == 1 and len(b) > 1 and fixed[0]:
         differences = [value - next(iter(a.values())) for value in b.values()]
-    elif len(b) == 1 and len(a) > 1:
+    elif len(b) == 1 and len(a) > 1 and fixed[1]:
         differences = [next(iter(b.values())) - value for value in a.values()]
     else:
         differences = [b[seed] - a[seed] for seed in a if seed in b]
