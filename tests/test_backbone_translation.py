@@ -37,7 +37,8 @@ def sharp(n: int) -> str:
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
+    folder = tmp_path_factory.mktemp("raw") / "codetrans"
+    folder.mkdir()
     for split, rows in (("train", range(60)), ("valid", range(60, 100)), ("test", range(100, 110))):
         write_text(folder / f"{split}.java-cs.txt.java", "".join(f"{java(n)}\n" for n in rows))
         write_text(folder / f"{split}.java-cs.txt.cs", "".join(f"{sharp(n)}\n" for n in rows))

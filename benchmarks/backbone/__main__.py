@@ -173,11 +173,12 @@ def export(source: Path, out: Path) -> None:
 @click.option("--data", type=FOLDER, required=True, help="CodeXGLUE's code-to-code-trans.")
 @click.option("--out", type=FOLDER, required=True, help="Where packs stand.")
 @click.option("--dev", default=400, show_default=True, help="Rows of valid that are scored.")
-def packs(source: Path, data: Path, out: Path, dev: int) -> None:
+@click.option("--beams", default=1, show_default=True, help="By which the packs answer.")
+def packs(source: Path, data: Path, out: Path, dev: int, beams: int) -> None:
     """Write the two translation packs."""
     from benchmarks.backbone.packs import write
 
-    for made in write(source, data, out, dev):
+    for made in write(source, data, out, dev, beams):
         click.echo(json.dumps(made))
 
 
@@ -208,6 +209,24 @@ def score(
     kept = scoring.score(backbone, data, split, pairs, rows, out)
     click.echo(scoring.table(kept), err=True)
     click.echo(json.dumps({k: kept[k] for k in ("split", "count", "summaries")}))
+
+
+@main.command()
+@click.argument("pack", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="Where packs stand.")
+def ship(pack: Path, out: Path) -> None:
+    """Put a tuned pack among those that ship, with its data's licence on its card."""
+    from benchmarks.backbone.packs import ship as put
+
+    click.echo(str(put(pack, out)))
+
+
+@main.command()
+def targets() -> None:
+    """Print what was to be reached beside what was measured, from the results files."""
+    from benchmarks.backbone.targets import table
+
+    click.echo(table())
 
 
 @main.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from benchmarks.backbone.checkpoints import newest_checkpoint
 from codeprompt.backbones.load import load_backbone
 from codeprompt.errors import DataError
 from codeprompt.inject import Injection
-from codeprompt.pack import save
+from codeprompt.pack import Pack, load, save
 from codeprompt.pack.store import with_card
 from codeprompt.training.finish import finish
 from codeprompt.training.seed import SeedRun
@@ -28,15 +29,20 @@ DIRECTIONS = {
     "translate-java-cs": {"code": "java", "target": "cs"},
     "translate-cs-java": {"code": "cs", "target": "java"},
 }
-LICENCE = {
-    "weights": "Apache-2.0",
-    "data": "C-UDA-1.0 (CodeXGLUE code-to-code-trans, Microsoft): computational use only; credit "
-    "is kept, weights and scores carry no obligation",
+TERMS = "computational use only; credit is kept, weights and scores carry no obligation"
+DATA = {
+    "codetrans": f"C-UDA-1.0 (CodeXGLUE code-to-code-trans, Microsoft): {TERMS}",
+    "devign": f"C-UDA-1.0 (Devign, Zhou et al. 2019; split by CodeXGLUE, Microsoft): {TERMS}",
 }
 
 
-def write(run: Path, data: Path, out: Path, dev: int = 400) -> Iterator[dict[str, Any]]:
-    """Write `out/translate-*`; yields each pack's name and its scores on `dev` valid rows."""
+def write(
+    run: Path, data: Path, out: Path, dev: int = 400, beams: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Write `out/translate-*`, answering by `beams`; yields names and scores on `dev` valid rows.
+
+    One beam by default: an editor waits five times as long for five.
+    """
     checkpoint = newest_checkpoint(run)
     if checkpoint is None:
         raise DataError(f"{run} holds no checkpoint", do="Train first, or give another folder")
@@ -57,6 +63,7 @@ def write(run: Path, data: Path, out: Path, dev: int = 400) -> Iterator[dict[str
             allow_hub=False,
         )
         setup = prepare(request, backbone)
+        setup = replace(setup, task=replace(setup.task, beams=beams))
         train, dev_rows = setup.rows(0)
         found = SeedRun(
             0,
@@ -71,8 +78,22 @@ def write(run: Path, data: Path, out: Path, dev: int = 400) -> Iterator[dict[str
         )
         pack, scores, _ = finish(setup, found, [])
         values = {score.metric: round(score.value, 2) for score in scores}
-        save(with_card(pack, recipe=recipe(state), licence=LICENCE), out / name)
+        save(with_card(pack, recipe=recipe(state), licence=licence(pack)), out / name)
         yield {"pack": name, "rows": len(dev_rows), **values}
+
+
+def ship(tuned: Path, out: Path) -> Path:
+    """Put a pack that `codeprompt tune` wrote among those that ship, its data's licence named."""
+    pack = load(tuned)
+    return save(with_card(pack, name=tuned.name, licence=licence(pack)), out / tuned.name)
+
+
+def licence(pack: Pack) -> dict[str, str]:
+    """Of weights and data. Raises `DataError` where the data's licence is not known here."""
+    where = pack.card.data.where
+    if where not in DATA:
+        raise DataError(f"The licence of '{where}' is not known", expected=" or ".join(DATA))
+    return {"weights": "Apache-2.0", "data": DATA[where]}
 
 
 def recipe(state: dict[str, Any]) -> dict[str, Any]:
