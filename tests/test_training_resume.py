@@ -16,6 +16,7 @@ CASES = [
     ("full", {"optimizer": "adamw", "dropout": True, "backbone_lr": 1e-3}),
     ("prompt-full", {"optimizer": "adafactor", "lr": 0.1, "backbone_lr": 1e-3}),
     ("lora", {"precision": "bf16", "clip": 0.1}),
+    ("xprompt", {"optimizer": "adamw", "dropout": True, "steps": 8}),
 ]
 
 
@@ -53,6 +54,11 @@ def survive(
 def test_killed_three_times_it_ends_with_the_same_pack(place: Path, tmp_path: Path) -> None:
     """After steps, inside a checkpoint's writing and inside the pack's, with dropout and AdamW."""
     survive(place, tmp_path, *CASES[0], kills=4, seed=1)
+
+
+def test_killed_between_stages_it_ends_with_the_same_pack(place: Path, tmp_path: Path) -> None:
+    """What the first stage decided is in the checkpoint."""
+    survive(place, tmp_path, *CASES[-1], kills=3, seed=2)
 
 
 @pytest.mark.slow

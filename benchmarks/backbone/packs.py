@@ -75,6 +75,7 @@ def write(
             state["elapsed"],
             train,
             dev_rows,
+            setup.template,
         )
         pack, scores, _ = finish(setup, found, [])
         values = {score.metric: round(score.value, 2) for score in scores}

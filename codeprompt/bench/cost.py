@@ -66,7 +66,7 @@ def pack_of(tried: Tried, prompt: Prompt) -> Pack:
         task=setup.task.name,
         method=setup.request.method,
         settings=asdict(setup.settings),
-        template=setup.template,
+        template=tried.run.template,
         verbalizer=plan.verbalizer,
         prior=plan.prior,
         head=setup.head,

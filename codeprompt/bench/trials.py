@@ -199,7 +199,7 @@ class _Watch:
 def dev_log_prob(setup: Setup, run: SeedRun) -> float:
     """Mean log-probability of a dev token (or label) under the tuned prompt, in float32."""
     backbone = backbone_with(setup, run.injection)
-    plan = replace(setup.plan, backbone=backbone)
+    plan = replace(setup.plan, backbone=backbone, template=run.template)
     objective = Objective(plan, Rows.of(plan, run.dev_rows))
     rows = list(range(len(run.dev_rows)))
     total = objective.weight(rows)

@@ -173,7 +173,8 @@ def _tuned(cell: Cell, place: Place) -> Done:
 def _prompt(cell: Cell, tried: Tried) -> Prompt:
     """The chosen run as `codeprompt tune` makes a pack of it, decoded as the suite says."""
     setup, run = tried.setup, tried.run
-    plan = replace(setup.plan, backbone=backbone_with(setup, run.injection))
+    backbone = backbone_with(setup, run.injection)
+    plan = replace(setup.plan, backbone=backbone, template=run.template)
     lowered = plan.backbone.lower(replace(run.injection, weights={}))
     beams = cell.beams or setup.task.beams
     decoding = Decoding(max_new_tokens=plan.target_length, beams=beams)

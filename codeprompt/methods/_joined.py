@@ -126,6 +126,10 @@ class Joined(Method[Any]):
             parts[name] = part.build(own, getattr(settings, _key(name)))
         made: dict[str, Injection] = {name: part.export() for name, part in parts.items()}
         _check_slots([n for n, i in made.items() if i.slots is not None or i.gate is not None])
+        if len(staged := [name for name, part in parts.items() if len(part.stages) > 1]) > 1:
+            raise UsageError(
+                f"{' and '.join(staged)} both train in stages of their own", do="Leave one out"
+            )
         if context.head == "linear" and all(one.head is None for one in made.values()):
             parts["head"] = LinearHead(context)
         return Together(**parts)

@@ -7,7 +7,7 @@ with gradients, `export` the one that a pack stores, with all reparametrisation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -86,6 +86,27 @@ class PromptModule(nn.Module):
             injection: Injection = self().to(torch.float32)
         self.train(was)
         return injection
+
+    @property
+    def stages(self) -> tuple[bool, ...]:
+        """How it is trained: a stage after another, each from step 0 with a fresh optimiser.
+
+        Whether what a stage ends with may be packed; of several such stages dev decides.
+        """
+        return (True,)
+
+    def advance(self, stage: int, losses: Callable[[], Iterator[Tensor]]) -> None:
+        """Turn from what a stage trained to the next one's start: prune, rewind.
+
+        What it decides stands in buffers, which checkpoints keep beside the parameters; no
+        parameter comes or goes. losses: over all training rows, with gradients, a batch at a time;
+        each is of the injection that the module gives when it is asked for.
+        """
+        raise NotImplementedError
+
+    def fitted(self, template: Template) -> Template:
+        """The template for what is left of the prompt; `template` is the one it was made for."""
+        return template
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that an optimiser sees."""
@@ -179,6 +200,23 @@ class Parts(PromptModule):
         for part in self.parts.values():
             out = join(out, part())
         return out
+
+    @property
+    def stages(self) -> tuple[bool, ...]:
+        return max((part.stages for part in self._own()), key=len, default=(True,))
+
+    def advance(self, stage: int, losses: Callable[[], Iterator[Tensor]]) -> None:
+        for part in self._own():
+            if len(part.stages) > 1:
+                part.advance(stage, losses)
+
+    def fitted(self, template: Template) -> Template:
+        for part in self._own():
+            template = part.fitted(template)
+        return template
+
+    def _own(self) -> list[PromptModule]:
+        return [part for part in self.parts.values() if isinstance(part, PromptModule)]
 
 
 class Nothing(PromptModule):

@@ -3,7 +3,7 @@
 from codeprompt.template.parse import TemplateSyntaxError, parse
 from codeprompt.template.render import TokenizerLike, count_fixed, render
 from codeprompt.template.segments import Field, Mask, Segment, Soft, Start, Template, Text
-from codeprompt.template.slots import initial_ids, resolve, slot_count, slot_indices
+from codeprompt.template.slots import initial_ids, kept_slots, resolve, slot_count, slot_indices
 
 __all__ = [
     "Field",
@@ -17,6 +17,7 @@ __all__ = [
     "TokenizerLike",
     "count_fixed",
     "initial_ids",
+    "kept_slots",
     "parse",
     "render",
     "resolve",

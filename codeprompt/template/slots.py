@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Protocol
 
 from codeprompt.errors import TemplateError
-from codeprompt.template.segments import Soft, Template
+from codeprompt.template.segments import Segment, Soft, Template
 
 DEFAULT_LENGTH = 20
 """Slots of a `{soft}` that says nothing."""
@@ -75,6 +76,18 @@ def slot_indices(template: Template) -> list[range]:
             shared[soft.share] = indices
         out.append(indices)
     return out
+
+
+def kept_slots(template: Template, kept: Sequence[bool]) -> Template:
+    """A resolved template without some of its slots; kept [P] is by the index of the vector."""
+    left = iter([sum(kept[i] for i in indices) for indices in slot_indices(template)])
+    segments: list[Segment] = []
+    for segment in template.segments:
+        if not isinstance(segment, Soft):
+            segments.append(segment)
+        elif count := next(left):
+            segments.append(replace(segment, count=count))
+    return Template(tuple(segments))
 
 
 def slot_count(template: Template, tokenizer: Encoder, *, length: int = DEFAULT_LENGTH) -> int:

@@ -21,14 +21,16 @@ from torch.optim import Optimizer
 from codeprompt.errors import TrainingError
 from codeprompt.files import atomic_path
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
 class Progress:
     """Where a run is, beside its tensors.
 
-    stale: evaluations since the best one. loss_sum, loss_steps: since the last evaluation.
+    step: of the stage. done: steps of the stages before. stage_score: the best of this stage;
+    best_score, best_step: of all stages whose outcome may be packed. stale: evaluations since the
+    stage's best one. loss_sum, loss_steps: since the last evaluation.
     """
 
     fingerprint: str
@@ -40,6 +42,9 @@ class Progress:
     loss_sum: float = 0.0
     loss_steps: int = 0
     finished: bool = False
+    stage: int = 0
+    done: int = 0
+    stage_score: float = float("-inf")
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -113,7 +118,7 @@ def _read(path: Path) -> tuple[Progress | None, dict[str, Tensor]]:
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the trained tensors."""
+    """A copy of the trained tensors and of what a stage decided."""
     return {name: tensor.detach().clone() for name, tensor in trained_state(module).items()}
 
 
@@ -125,8 +130,9 @@ def restore(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """Trained parameters only, each once: what is fixed is rebuilt from the same seed."""
-    return {n: p for n, p in module.named_parameters() if p.requires_grad}
+    """Trained parameters, each once, and buffers: what is fixed is rebuilt from the same seed."""
+    trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    return {**trained, **dict(module.named_buffers())}
 
 
 def _pick(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

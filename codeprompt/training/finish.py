@@ -28,7 +28,7 @@ def finish(
     task, decoding = setup.task, setup.decoding(final=True)
     answering = backbone_with(setup, best.injection)
     lowered = answering.lower(replace(best.injection, weights={}))
-    plan = replace(setup.plan, backbone=answering)
+    plan = replace(setup.plan, backbone=answering, template=best.template)
     if plan.verbalizer is not None and setup.recipe.calibrate:
         bare = Prompt(plan, lowered, decoding)
         plan = replace(plan, prior=label_prior(bare, best.dev_rows[0]))
@@ -73,7 +73,7 @@ def _card(
         "task": setup.task.name,
         "method": request.method,
         "settings": {**setup.method.recorded(setup.settings, setup.given), **best.chosen},
-        "template": setup.template,
+        "template": best.template,
         "verbalizer": plan.verbalizer,
         "prior": plan.prior,
         "head": setup.head,

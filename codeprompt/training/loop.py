@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -91,13 +91,13 @@ class Loop:
         self.backbone, self.dev, self.metric = plan.backbone, dev, metric
         self.decoding, self.path, self.on_event = decoding, path, on_event
         self.keeping, self.cast = keeping or Keeping(), cast
-        rows = Rows.of(plan, train)
-        self.objective = Objective(plan, rows)
-        self.order = Order(rows.lengths, recipe.batch * recipe.accumulate, seed)
-        prompt, weights = _groups(module, self.backbone)
+        self.train, self.template = train, plan.template
+        self._fit()
         self.parameters = module.trained()
-        self.optimizer = optimizer_for(recipe, prompt, weights)
-        self.progress = checkpoint.Progress(fingerprint, best_score=worst(metric))
+        self.optimizer = optimizer_for(recipe, *_groups(module, self.backbone))
+        self.progress = checkpoint.Progress(
+            fingerprint, best_score=worst(metric), stage_score=worst(metric)
+        )
         self.best: dict[str, Tensor] = {}
         self._generator: Tensor | None = None
         self._saved, self._cost = 0.0, 0.0
@@ -109,7 +109,16 @@ class Loop:
         self.progress, self.best, self._generator = checkpoint.load(
             self.path, self.progress.fingerprint, self.module, self.optimizer
         )
+        self._fit()
         return True
+
+    def _fit(self) -> None:
+        """Render the rows in the template that is the module's now."""
+        self.plan = replace(self.plan, template=self.module.fitted(self.template))
+        rows = Rows.of(self.plan, self.train)
+        self.objective = Objective(self.plan, rows)
+        size = self.recipe.batch * self.recipe.accumulate
+        self.order = Order(rows.lengths, size, self.seed)
 
     def run(self) -> Outcome:
         """Train to the end, an early stop, or an error; leaves the best tensors in the module.
@@ -125,7 +134,7 @@ class Loop:
         checkpoint.restore(self.module, self.best)
         self._train_mode(False)
         p = self.progress
-        return Outcome(p.best_score, p.best_step, p.step, p.seconds, p.history)
+        return Outcome(p.best_score, p.best_step, p.done + p.step, p.seconds, p.history)
 
     def _train(self) -> None:
         p, recipe = self.progress, self.recipe
@@ -135,18 +144,45 @@ class Loop:
         while not p.finished:
             p.loss_sum += self._step()
             p.loss_steps += 1
-            dev, loss = None, p.loss_sum / p.loss_steps
+            dev, over, loss = None, False, p.loss_sum / p.loss_steps
             if p.step % recipe.evaluate_every == 0 or p.step == recipe.steps:
                 dev = self._evaluate(loss)
-                p.finished = p.step == recipe.steps or p.stale >= recipe.patience
+                over = p.step == recipe.steps or p.stale >= recipe.patience
+                p.finished = over and p.stage + 1 == len(self.module.stages)
             p.seconds = before + time.monotonic() - started
             if self.on_event:
                 best = p.best_score if self.best else None
-                self.on_event(Event(p.step, recipe.steps, loss, dev, best, p.seconds))
+                steps = p.done + recipe.steps * (len(self.module.stages) - p.stage)
+                self.on_event(Event(p.done + p.step, steps, loss, dev, best, p.seconds))
+            if over and not p.finished:
+                self._advance()
             stop = not p.finished and self.keeping.should_stop()
             self._keep(dev is not None, stop)
             if stop:
-                raise StopError(p.step)
+                raise StopError(p.done + p.step)
+
+    def _advance(self) -> None:
+        """To the next stage, from this one's best; a function of that and the rows alone."""
+        p = self.progress
+        checkpoint.restore(self.module, self.best)
+        self._train_mode(False)
+        self._fit()
+        self.module.advance(p.stage, self._losses)
+        if not self.module.stages[p.stage]:
+            p.best_score, self.best = worst(self.metric), {}
+        p.done, p.stage, p.step = p.done + p.step, p.stage + 1, 0
+        p.stale, p.stage_score = 0, worst(self.metric)
+        self.optimizer = optimizer_for(self.recipe, *_groups(self.module, self.backbone))
+        self._fit()
+        torch.manual_seed(self.seed + p.stage)
+        self._train_mode(True)
+
+    def _losses(self) -> Iterator[Tensor]:
+        """Over all training rows, a batch at a time, in their own order."""
+        count, size = len(self.train), self.recipe.batch
+        for start in range(0, count, size):
+            rows = list(range(start, min(start + size, count)))
+            yield self.objective(self.module(), rows, self.objective.weight(rows))
 
     def _keep(self, evaluated: bool, last: bool) -> None:
         """Write a checkpoint where one is due; last: where no step comes after this one."""
@@ -193,12 +229,15 @@ class Loop:
         self._train_mode(True)
         torch.set_rng_state(state)
         p.loss_sum, p.loss_steps = 0.0, 0
-        p.history.append({"step": p.step, "loss": loss, "dev": score})
+        first = p.step <= self.recipe.evaluate_every
+        p.history.append({"step": p.done + p.step, "loss": loss, "dev": score})
         if not self.best or is_better(self.metric, score, p.best_score):
             if is_better(self.metric, score, p.best_score):
                 p.best_score = score
-            p.best_step, p.stale = p.step, 0
+            p.best_step = p.done + p.step
             self.best = checkpoint.snapshot(self.module)
+        if first or is_better(self.metric, score, p.stage_score):
+            p.stage_score, p.stale = score, 0
         else:
             p.stale += 1
         return score

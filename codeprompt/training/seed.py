@@ -19,6 +19,7 @@ from codeprompt.backbones.variant import own_copy, with_weights
 from codeprompt.data.fingerprint import fingerprint as data_fingerprint
 from codeprompt.inject import Injection
 from codeprompt.methods.base import Given, PromptModule
+from codeprompt.template import Template
 from codeprompt.training import guard
 from codeprompt.training.evaluate import dev_score, is_better
 from codeprompt.training.keeping import Keeping
@@ -33,7 +34,7 @@ OnEvent = Callable[[int, Event], None]
 class SeedRun:
     """What one seed gave: its dev score, what was tuned, and the rows it saw.
 
-    chosen: what dev decided, of a method that trains nothing.
+    template: of what was tuned. chosen: what dev decided, of a method that trains nothing.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class SeedRun:
     seconds: float
     train: list[Example]
     dev_rows: list[Example]
+    template: Template
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,14 +94,30 @@ def run_seed(
         del loop  # the optimiser's moments go before the export is made
         injection, score = module.export(), outcome.best_score
         steps, best_step = outcome.steps, outcome.best_step
+        setup = with_template(setup, module.fitted(setup.template))
         check(setup, backbone, before, injection, dev[0])
     else:
         steps, best_step = 0, 0
         chosen, injection, score = _chosen(setup, module, dev)
     seconds = time.monotonic() - started
     return SeedRun(
-        seed, score, injection, parameters, steps, best_step, seconds, train, dev, chosen
+        seed,
+        score,
+        injection,
+        parameters,
+        steps,
+        best_step,
+        seconds,
+        train,
+        dev,
+        setup.template,
+        chosen,
     )
+
+
+def with_template(setup: Setup, template: Template) -> Setup:
+    """The setup of a prompt that training has changed the template of."""
+    return replace(setup, template=template, plan=replace(setup.plan, template=template))
 
 
 def _chosen(
@@ -130,7 +148,7 @@ def with_grown(setup: Setup, seed: int, path: Path | None, keeping: Keeping | No
         own = replace(own, pool=train, dev_pool=dev, recipe=recipe)
         file = None if path is None else path.with_name(f"{path.stem}-{name}-{place}{path.suffix}")
         run = run_seed(own, seed * len(setup.grown) + place, file, None, keeping)
-        given.append(Given(f"{name}-{place}", run.injection, own.template))
+        given.append(Given(f"{name}-{place}", run.injection, run.template))
     return replace(setup, given=tuple(given))
 
 
