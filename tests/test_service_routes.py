@@ -101,7 +101,6 @@ async def test_a_stream_that_cannot_begin_has_a_status(place: Place) -> None:
         ("summarize", {"pack": "summarize@0"}, 404, "unknown_pack"),
         ("summarize", {"pack": "../summarize"}, 422, "invalid"),
         ("summarize", {"pack": "defect"}, 400, "usage"),
-        ("translate", {"target_language": "java"}, 404, "unknown_pack"),
         ("localize", {}, 404, "unknown_pack"),
         ("summarize", {"code": 1}, 422, "invalid"),
         ("summarize", {"cod": CODE}, 422, "invalid"),
@@ -138,7 +137,7 @@ async def test_a_batch_mixes_tasks(place: Place) -> None:
     requests = [
         {"task": "summarize", "code": CODE, "language": "python"},
         {"task": "defects", "code": CODE, "language": "python"},
-        {"task": "translate", "code": CODE, "language": "python"},
+        {"task": "localize", "code": CODE, "language": "python"},
     ]
     found = (await place.http.post("/v1/batch", json={"requests": requests})).json()
     assert [len(one) for one in found["results"]] == [2, 2, 1]
