@@ -11,8 +11,10 @@ import ctypes
 import mmap
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # listing backbones reads this file, and must not import torch
+    from torch import Tensor
 
 DONTNEED = 4
 """Linux's number for `madvise`."""
