@@ -44,6 +44,24 @@ class Source:
         return Source(self.ids[index], self.mask[index], slots)
 
 
+@dataclass(frozen=True)
+class Span:
+    """Some of an encoder's layers: `start` to `stop`, counted from 0; None is all that are left.
+
+    states: what stood before `start` [B,T,d] (None: the embeddings), as an `encode` that stopped
+    there gave it: before anything that enters at that layer, and before the last norm.
+    """
+
+    start: int = 0
+    stop: int | None = None
+    states: Tensor | None = None
+
+    def __contains__(self, layer: int) -> bool:
+        return self.start <= layer and (self.stop is None or layer < self.stop)
+
+
+WHOLE = Span()
+
 Role = Literal["query", "key", "value", "attention-out", "feed-in", "feed-out"]
 """What a linear map does in its layer, whatever a family calls it; of every attention there is."""
 

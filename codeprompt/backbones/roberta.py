@@ -15,7 +15,7 @@ from typing import Any, ClassVar, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codeprompt.backbones.base import Backbone, Family, Role, SiteShape, Source
+from codeprompt.backbones.base import WHOLE, Backbone, Family, Role, SiteShape, Source, Span
 from codeprompt.backbones.t5 import ACTIVATIONS
 from codeprompt.errors import BackboneError
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
@@ -287,15 +287,21 @@ class Roberta(Backbone):
         x = vectors.to(self.dtype)[None]
         return own.split("key", x, rows)[0], own.split("value", x, rows)[0]
 
-    def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
-        """ids [B,T] with slots -> hidden states [B,T,d], padding included.
+    def encode(
+        self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE
+    ) -> Tensor:
+        """ids [B,T] with slots -> hidden states [B,T,d], padding included; see `Span`.
 
         Raises `BackboneError` where a row is longer than the position table.
         """
-        x: Tensor = self.roberta.embeddings(source, injected)
+        x = self.roberta.embeddings(source, injected) if span.states is None else span.states
         pad = injected.keys(source.slots, source.pad_bias)
-        bias = None if pad is None else pad.to(x.dtype)
-        for layer in self.roberta.encoder.layer:
+        own = bias = None if pad is None else pad.to(x.dtype)
+        for index, layer in enumerate(self.roberta.encoder.layer):
+            if index not in span:
+                continue
+            if injected.late is not None:
+                x, bias = injected.late.at(index, x, (source.slots, source.mask), (own, bias))
             x = layer(x, bias, injected)
         return x
 

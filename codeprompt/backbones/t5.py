@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from codeprompt.backbones._loss import summed_cross_entropy
 from codeprompt.backbones._t5_layers import ACTIVATIONS, T5Config, T5Stack, bucket
 from codeprompt.backbones._t5_state import DecodeState, Memory
-from codeprompt.backbones.base import Backbone, Family, Role, SiteShape, Source
+from codeprompt.backbones.base import WHOLE, Backbone, Family, Role, SiteShape, Source, Span
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate
 
 __all__ = ["ACTIVATIONS", "FAMILY", "T5", "DecodeState", "Memory", "T5Config", "bucket"]
@@ -78,23 +78,32 @@ class T5(Backbone):
         k, v = attention.keys_values(normed, rows)
         return k[0], v[0]
 
-    def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
-        """ids [B,T] with slots -> hidden states [B,T,d], padding included."""
-        stack = self.encoder
-        x = self._drop(injected.embed(self.shared(source.ids), source.slots, source.mask))
+    def encode(
+        self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE
+    ) -> Tensor:
+        """ids [B,T] with slots -> hidden states [B,T,d], padding included; see `Span`."""
+        stack, x = self.encoder, span.states
+        if x is None:
+            x = self._drop(injected.embed(self.shared(source.ids), source.slots, source.mask))
         positions = torch.arange(source.ids.shape[1], device=x.device)
         bias = stack.bias(positions[None, :] - positions[:, None])
         bias = bias.permute(2, 0, 1)[None].contiguous()
         if (pad := injected.keys(source.slots, source.pad_bias)) is not None:
             bias = bias + pad.to(bias.dtype)
-        over = self._column_bias(stack, "encoder", injected, positions)
-        for block in stack.block:
+        over, own_bias = self._column_bias(stack, "encoder", injected, positions), bias
+        for index, block in enumerate(stack.block):
+            if index not in span:
+                continue
+            if injected.late is not None:
+                places = (source.slots, source.mask)
+                x, masked = injected.late.at(index, x, places, (own_bias, bias))
+                bias = own_bias if masked is None else masked
             own, feed = block.layer
             normed = own.layer_norm(x)
             k, v = own.SelfAttention.keys_values(normed, injected)
             x = x + self._drop(own.SelfAttention(normed, k, v, bias, over, injected))
             x = x + self._drop(feed.DenseReluDense(feed.layer_norm(x), injected))
-        return self._drop(stack.final_layer_norm(x))
+        return x if span.stop is not None else self._drop(stack.final_layer_norm(x))
 
     def remember(self, hidden: Tensor, source: Source, injected: Injected = NOTHING) -> Memory:
         """Cross-attention keys and values, once per source: hidden [B,T,d]."""

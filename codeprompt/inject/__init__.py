@@ -21,6 +21,7 @@ from codeprompt.inject.delta import Delta
 from codeprompt.inject.gate import Gate, Query, members
 from codeprompt.inject.interpolate import interpolated
 from codeprompt.inject.join import join
+from codeprompt.inject.late import Late
 from codeprompt.inject.parts import (
     SITES,
     Branch,
@@ -52,6 +53,7 @@ __all__ = [
     "Head",
     "Injected",
     "Injection",
+    "Late",
     "Query",
     "Site",
     "SiteRows",

@@ -194,6 +194,8 @@ def gate_rows(injections: Sequence[Injection], index: Tensor | None) -> GateRows
 def start(injection: Injection) -> Tensor | None:
     """The slot vectors before any gate: [P,d]; None where a prompt has none."""
     gate = injection.gate
+    if injection.late is not None:  # nothing sees what stands there before it enters
+        return torch.zeros_like(injection.late.vectors)
     if gate is None or gate.over != "slots":
         return injection.slots
     return torch.zeros_like(gate.sources[0]) if gate.target is None else gate.target

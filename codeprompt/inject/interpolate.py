@@ -3,7 +3,7 @@
 Wortsman et al. 2022 (WiSE-FT), section 3: theta = (1 - alpha) theta_0 + alpha theta_1. What a
 prompt adds has no theta_0 to average with, so each part takes a path that ends at the frozen model:
 
-- columns, slots and gated slots get log(alpha) on their attention logits in every layer (shrinking
+- columns, slots, gated and late slots get log(alpha) on their attention logits in every layer (shrinking
   keys and values would not do: zero keys still take softmax mass). At alpha = 0 that is the same
   template with its slots masked: the slots keep their positions, and nothing reads them.
 - changes of linear maps, branches and heads are scaled by alpha.
@@ -37,8 +37,7 @@ def interpolated(injection: Injection, alpha: float, own: Mapping[str, Tensor]) 
     scale = math.log(alpha) if alpha > 0 else -math.inf
     slot_scale = injection.slot_scale
     if injection.length:
-        like = injection.slots if injection.gate is None else injection.gate.sources
-        assert like is not None  # its length is not zero
+        like = next(iter(injection.tensors().values()))
         slot_scale = _shifted(slot_scale, scale, injection.length, like)
     head = injection.head
     known: dict[str, Any] = {
@@ -54,7 +53,7 @@ def interpolated(injection: Injection, alpha: float, own: Mapping[str, Tensor]) 
         "weights": {n: torch.lerp(own[n].to(t), t, alpha) for n, t in injection.weights.items()},
     }
     for part in fields(injection):
-        if part.name in ("slots", "gate", "layers", *known):
+        if part.name in ("slots", "gate", "late", "layers", *known):
             continue
         found = getattr(injection, part.name)
         if found:

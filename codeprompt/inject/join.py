@@ -18,7 +18,7 @@ def join(first: Injection, second: Injection) -> Injection:
 
     Slot vectors belong to one template, so at most one of the two may have them.
     """
-    if all(one.slots is not None or one.gate is not None for one in (first, second)):
+    if first.length and second.length:
         raise PackError(
             "Two prompts with soft slots cannot be joined: the template decides where slots stand",
             do="Tune one of them with a method that needs no slots",
@@ -50,6 +50,7 @@ def join(first: Injection, second: Injection) -> Injection:
         gate=first.gate or second.gate,
         slot_scale=first.slot_scale if first.slot_scale is not None else second.slot_scale,
         added=_sum(first.added, second.added),
+        late=first.late or second.late,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from codeprompt.errors import PackError
 from codeprompt.inject.delta import Delta, deltas_from
 from codeprompt.inject.gate import Gate, gate_from
+from codeprompt.inject.late import Late, late_from
 
 Site = Literal["encoder", "decoder", "cross"]
 Stack = Literal["encoder", "decoder"]
@@ -63,6 +64,7 @@ class Injection:
     head: a linear classifier that takes the verbalizer's place.
     slot_scale: [P], added to the attention logits of the slots in every layer; None for zero.
     gate: source prompts that are weighed for every row (`gate.py`), in the place of `slots`.
+    late: a prompt that fills the slots at a later layer (`late.py`), in the place of `slots`.
     weights: backbone tensors that were themselves tuned; such an injection never mixes in a batch.
     """
 
@@ -76,6 +78,7 @@ class Injection:
     gate: Gate | None = None
     slot_scale: Tensor | None = None
     added: Tensor | None = None
+    late: Late | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a flat name, as a pack stores it."""
@@ -107,6 +110,8 @@ class Injection:
             yield "head.bias", self.head.bias
         if self.gate is not None:
             yield from self.gate.tensors()
+        if self.late is not None:
+            yield from self.late.tensors()
         for name, tensor in self.weights.items():
             yield f"weights.{name}", tensor
 
@@ -149,7 +154,7 @@ class Injection:
         head = None
         if "head.weight" in left:
             head = Head(left.pop("head.weight"), _take(left, "head.bias"))
-        gate = gate_from(left)
+        gate, late = gate_from(left), late_from(left)
         deltas, added = deltas_from(left), left.pop("added", None)
         weights = {
             name.removeprefix("weights."): left.pop(name)
@@ -159,11 +164,12 @@ class Injection:
         if left:
             raise PackError(
                 f"The pack holds tensors that no prompt part has: {', '.join(sorted(left)[:5])}",
-                expected="slots, columns, layers, branches, deltas, added, gates, head or weights",
+                expected="slots, columns, layers, branches, deltas, added, gates, late, head or "
+                "weights",
                 do="The pack was written by a newer version or changed by hand",
             )
         return Injection(
-            slots, columns, layers, branches, deltas, head, weights, gate, slot_scale, added
+            slots, columns, layers, branches, deltas, head, weights, gate, slot_scale, added, late
         )
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Injection:
@@ -176,6 +182,8 @@ class Injection:
         """P of the input: how many positions of the length limit the prompt takes."""
         if self.gate is not None:
             return self.gate.length
+        if self.late is not None:
+            return self.late.vectors.shape[0]
         return 0 if self.slots is None else self.slots.shape[0]
 
 

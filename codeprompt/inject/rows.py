@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from codeprompt.inject.attention import attention
 from codeprompt.inject.delta import Delta, collate_deltas
 from codeprompt.inject.gate import GateRows, gate_rows, start
+from codeprompt.inject.late import LateRows, late_rows
 from codeprompt.inject.parts import SITES, Branch, Columns, Injection, Site
 
 
@@ -51,6 +52,7 @@ class Injected:
     gates: GateRows | None = None
     slot_bias: Tensor | None = None
     added: Tensor | None = None
+    late: LateRows | None = None
 
     def embed(self, vectors: Tensor, slots: Tensor | None, mask: Tensor) -> Tensor:
         """Put slot vectors at soft positions: vectors [B,T,d], slots [B,T] (-1 = real token).
@@ -128,6 +130,7 @@ class Injected:
             None if self.gates is None else self.gates.select(index),
             None if self.slot_bias is None else pick(self.slot_bias),
             None if self.added is None else pick(self.added),
+            None if self.late is None else self.late.select(index),
         )
 
     def past(self, site: Site) -> Tensor | None:
@@ -217,8 +220,8 @@ def collate(injections: Sequence[Injection], rows: Sequence[int] | None = None) 
         slot_bias = nn.functional.pad(slot_bias, (0, missing))
     if any(i.added is not None for i in injections):
         added = _stack([i.added for i in injections], 0, index, 0)
-    gates = gate_rows(injections, index)
-    return Injected(slots, sites, branches, deltas, gates, slot_bias, added)
+    gates, late = gate_rows(injections, index), late_rows(injections, index)
+    return Injected(slots, sites, branches, deltas, gates, slot_bias, added, late)
 
 
 def _stack(tensors: Sequence[Tensor | None], pad: int, index: Tensor | None, batch: int) -> Tensor:

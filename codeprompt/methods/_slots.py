@@ -42,7 +42,7 @@ def slots(context: Context, init: Init = "vocabulary") -> Slots | None:
         return None
     generator = context.generator()
     drawn = torch.randint(
-        _first_word(context), min(COMMONEST, table.shape[0]), (len(ids),), generator=generator
+        first_word(table.shape[0]), min(COMMONEST, table.shape[0]), (len(ids),), generator=generator
     ).tolist()
     if init == "labels":
         words = [token for word in context.words for token in word]
@@ -65,6 +65,6 @@ def slots(context: Context, init: Init = "vocabulary") -> Slots | None:
     return Slots(vectors)
 
 
-def _first_word(context: Context) -> int:
-    """The first id past special tokens and single bytes, where the vocabulary is large."""
-    return 300 if context.backbone.embedding.weight.shape[0] > 2 * 300 else 5
+def first_word(size: int) -> int:
+    """The first id past special tokens and single bytes, where a vocabulary is large."""
+    return 300 if size > 2 * 300 else 5

@@ -10,6 +10,7 @@ from codeprompt.backbones.base import Backbone
 from codeprompt.errors import PackError
 from codeprompt.inject import SITES, Injection
 from codeprompt.inject.gate import check_gate
+from codeprompt.inject.late import check_late
 from codeprompt.pack.packed import Pack
 from codeprompt.pack.parts import RESTORE, wrong_shape
 
@@ -54,6 +55,8 @@ def check_shapes(injection: Injection, backbone: Backbone) -> None:
         wrong_shape("slots", injection.slots, f"[P, {d}]")
     if injection.gate is not None:
         check_gate(f"gates.{injection.gate.over}", injection.tensors(), d)
+    if injection.late is not None:
+        check_late(injection.tensors(), d, backbone.stacks.get("encoder", 0))
     _check_sites(injection, backbone)
     for stack, vectors in injection.layers.items():
         layers = backbone.stacks.get(stack)

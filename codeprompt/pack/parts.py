@@ -104,13 +104,14 @@ def _check_labels(card: Card, injection: Injection) -> None:
 
 RANKS = {"slots": 2, "columns": 4, "layers": 3, "branches": 4, "added": 2}
 SPECIAL = {"log_scale": 1, "gate": 1, "head.weight": 2, "head.bias": 1}
+LATE = {"layer": 1, "vectors": 2, "down": 2, "up": 2}
 GATE = {"sources": 3, "down": 2, "up": 2, "weight": 1, "bias": 1, "keys": 2, "target": 2, "top": 1}
 
 
 def _check_ranks(injection: Injection) -> None:
     for name, tensor in injection.tensors().items():
         part = name.partition(".")[0]
-        table = {"gates": GATE, "deltas": DELTA}.get(part, {})
+        table = {"gates": GATE, "late": LATE, "deltas": DELTA}.get(part, {})
         rank = table.get(name.rpartition(".")[2]) or SPECIAL.get(
             name, SPECIAL.get(name.rpartition(".")[2], RANKS.get(part))
         )

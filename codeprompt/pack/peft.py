@@ -162,6 +162,8 @@ def _export(pack: Pack, backbone: Backbone) -> tuple[Exported, Template]:
         "shifts": "shift" in changes,
         "scalings": bool(changes & {"scale", "gain"}),
         "adapters": "inner" in changes,
+        "prompts weighed by a gate": injection.gate is not None,
+        "a late prompt": injection.late is not None,
         "changes of embeddings": injection.added is not None,
         "a linear head": injection.head is not None,
         "the backbone's own weights": bool(injection.weights),

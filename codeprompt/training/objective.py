@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codeprompt.backbones.base import Source
 from codeprompt.forward import generation_loss, pad_labels
-from codeprompt.inject import Injected, Injection, collate
+from codeprompt.inject import Injection, collate
 from codeprompt.labelling import Lines, labelling_loss, lines_of, token_log_probs
 from codeprompt.lines import read_lines
 from codeprompt.passes import Passed, mixed_loss, passed
-from codeprompt.plan import Plan, to_source
+from codeprompt.plan import Plan
+from codeprompt.training.states import States
 from codeprompt.types import Example, Rendered
-
-CACHE_BYTES = 1 << 29
-"""Encoder states are kept up to this size where no prompt can change them."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,11 @@ class Rows:
 
 
 class Objective:
-    """The loss over some of the rows.
-
-    Where the backbone is frozen and the prompt stays out of the encoder, encoder states are
-    computed once a row, alone (so that they do not depend on the batch it first stood in).
-    """
+    """The loss over some of the rows; what no prompt can change is computed once (`states.py`)."""
 
     def __init__(self, plan: Plan, rows: Rows) -> None:
         self.plan, self.rows = plan, rows
-        self._states: dict[int, Tensor] = {}
-        backbone = plan.backbone
-        size = sum(rows.lengths) * backbone.d_model * backbone.embedding.weight.element_size()
-        self._cacheable = backbone.family == "t5" and size <= CACHE_BYTES
+        self.states = States(plan, rows.rendered)
 
     def weight(self, rows: Sequence[int]) -> int:
         """What the rows' losses are averaged over: target tokens, lines that were read, or rows."""
@@ -80,9 +69,9 @@ class Objective:
         backbone = self.plan.backbone
         lowered = backbone.lower(injection)
         rendered = [self.rows.rendered[i] for i in rows]
-        if self._cacheable and not backbone.training and _skips_encoder(lowered, backbone):
+        if (span := self.states.span(lowered)) is not None:
             injected = collate([lowered])
-            sources, hidden = self._remembered(rows, injected)
+            sources, hidden = self.states.encoded(rows, injected, span)
             found = Passed(rendered, sources, hidden, injected, None, lowered)
         else:
             found = passed(self.plan, lowered, rendered)
@@ -121,29 +110,3 @@ class Objective:
         scores = replace(found, shares=shares if mixed else None).label_scores(self.plan)
         own = wanted if mixed else wanted.repeat_interleave(count)
         return F.nll_loss(scores, own, reduction="sum") / (total if mixed else total * count)
-
-    def _remembered(
-        self, rows: Sequence[int], injected: Injected
-    ) -> tuple[list[Source], list[Tensor]]:
-        backbone: Any = self.plan.backbone
-        pad = backbone.tokenizer.pad_id
-        for i in rows:
-            if i not in self._states:
-                alone = to_source([self.rows.rendered[i][0]], pad, backbone.device)
-                with torch.no_grad():
-                    self._states[i] = backbone.encode(alone, injected)[0]
-        source = to_source([self.rows.rendered[i][0] for i in rows], pad, backbone.device)
-        padded = torch.nn.utils.rnn.pad_sequence([self._states[i] for i in rows], batch_first=True)
-        return [source], [padded]
-
-
-def _skips_encoder(injection: Injection, backbone: torch.nn.Module) -> bool:
-    """Whether nothing that is trained can change the encoder's states."""
-    return (
-        injection.slots is None
-        and injection.gate is None
-        and "encoder" not in injection.columns
-        and "encoder" not in injection.branches
-        and not any(name.startswith("encoder.") for name in injection.deltas)
-        and not any(p.requires_grad for p in backbone.parameters())
-    )

@@ -81,8 +81,11 @@ class ServingRoberta(Copied):
         """
         x: Tensor = self.embeddings(source, injected).to(self.kind)
         pad = injected.keys(source.slots, source.pad_bias)
-        bias = None if pad is None else pad.to(self.many)
+        own = bias = None if pad is None else pad.to(self.many)
         for index, layer in enumerate(self.layers):
+            if injected.late is not None:
+                x, masked = injected.late.at(index, x, (source.slots, source.mask), (own, bias))
+                bias = None if masked is None else masked.to(self.many)
             q, k, v = self._split(layer.first(x, injected)).to(self.many)
             out = injected.attend("encoder", index, q, k, v, bias, scale=self.scale)
             mapped = layer.out(out.transpose(1, 2).flatten(2).to(self.kind), injected)

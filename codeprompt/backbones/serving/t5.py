@@ -86,9 +86,12 @@ class ServingT5(Copied):
         bias = self._square("encoder", length)
         if (pad := injected.keys(source.slots, source.pad_bias)) is not None:
             bias = bias + pad.to(bias.dtype)
-        bias = bias.to(self.many)
+        own = bias = bias.to(self.many)
         over = self._column_bias("encoder", injected, torch.arange(length, device=x.device))
         for index, layer in enumerate(self.layers["encoder"]):
+            if injected.late is not None:
+                x, masked = injected.late.at(index, x, (source.slots, source.mask), (own, bias))
+                bias = own if masked is None else masked
             q, k, v = self._first(layer.own, x, injected).to(self.many)
             out = injected.attend("encoder", index, q, k, v, bias, scale=1.0, column_bias=over)
             x = x + self._out(layer.own, out, injected)
