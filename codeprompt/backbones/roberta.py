@@ -287,9 +287,7 @@ class Roberta(Backbone):
         x = vectors.to(self.dtype)[None]
         return own.split("key", x, rows)[0], own.split("value", x, rows)[0]
 
-    def encode(
-        self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE
-    ) -> Tensor:
+    def encode(self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE) -> Tensor:
         """ids [B,T] with slots -> hidden states [B,T,d], padding included; see `Span`.
 
         Raises `BackboneError` where a row is longer than the position table.

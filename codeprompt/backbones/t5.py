@@ -78,9 +78,7 @@ class T5(Backbone):
         k, v = attention.keys_values(normed, rows)
         return k[0], v[0]
 
-    def encode(
-        self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE
-    ) -> Tensor:
+    def encode(self, source: Source, injected: Injected = NOTHING, span: Span = WHOLE) -> Tensor:
         """ids [B,T] with slots -> hidden states [B,T,d], padding included; see `Span`."""
         stack, x = self.encoder, span.states
         if x is None:

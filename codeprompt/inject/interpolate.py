@@ -3,9 +3,10 @@
 Wortsman et al. 2022 (WiSE-FT), section 3: theta = (1 - alpha) theta_0 + alpha theta_1. What a
 prompt adds has no theta_0 to average with, so each part takes a path that ends at the frozen model:
 
-- columns, slots, gated and late slots get log(alpha) on their attention logits in every layer (shrinking
-  keys and values would not do: zero keys still take softmax mass). At alpha = 0 that is the same
-  template with its slots masked: the slots keep their positions, and nothing reads them.
+- columns and slots, gated and late ones too, get log(alpha) on their attention logits in every
+  layer (shrinking keys and values would not do: zero keys still take softmax mass). At alpha = 0
+  that is the same template with its slots masked: they keep their positions, and nothing reads
+  them.
 - changes of linear maps, branches and heads are scaled by alpha.
 - weights are averaged with the backbone's own.
 """

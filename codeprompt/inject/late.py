@@ -28,9 +28,9 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Late:
-    """layer: m, counted from 0: the first that sees the prompt. vectors [P,d]; down [r,d], up [d,r].
+    """layer: m, counted from 0, the first that sees the prompt. vectors: [P,d].
 
-    Without down and up every row has the same vectors.
+    down [r,d], up [d,r]: the generator; without one every row has the same vectors.
     """
 
     layer: int
