@@ -11,6 +11,7 @@ from benchmarks.speed.shapes import SHAPES
 NAMES = {
     "editor": "editor",
     "generate": "generate",
+    "kept-states": "kept_states",
     "mixed-batch": "mixed_batch",
     "precision": "precision",
     "train-step": "train_step",

@@ -67,6 +67,19 @@ class NoSettings:
     """A method without settings."""
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """A first stage: prompts that teach, and what of a module learns from the k-th of them.
+
+    steps: of the stage, teachers in turn. turn: what is done at its end.
+    """
+
+    teachers: tuple[Injection, ...]
+    student: Callable[[int], Injection]
+    steps: int
+    turn: Callable[[], None]
+
+
 class PromptModule(nn.Module):
     """The trained parameters of one prompt."""
 
@@ -107,6 +120,10 @@ class PromptModule(nn.Module):
     def fitted(self, template: Template) -> Template:
         """The template for what is left of the prompt; `template` is the one it was made for."""
         return template
+
+    def lessons(self) -> Lessons | None:
+        """What it learns from other prompts before it is trained on labels; None for nothing."""
+        return None
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that an optimiser sees."""
@@ -217,6 +234,10 @@ class Parts(PromptModule):
 
     def _own(self) -> list[PromptModule]:
         return [part for part in self.parts.values() if isinstance(part, PromptModule)]
+
+    def lessons(self) -> Lessons | None:
+        found = (part.lessons() for part in self._own())
+        return next((own for own in found if own is not None), None)
 
 
 class Nothing(PromptModule):

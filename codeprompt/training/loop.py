@@ -20,6 +20,7 @@ from codeprompt.recipes import Recipe
 from codeprompt.training import checkpoint
 from codeprompt.training.evaluate import dev_score, is_better, worst
 from codeprompt.training.keeping import Keeping, StopError
+from codeprompt.training.lessons import learn
 from codeprompt.training.objective import Objective, Rows
 from codeprompt.training.optim import optimizer_for, set_rates
 from codeprompt.training.order import Order
@@ -141,6 +142,9 @@ class Loop:
         started, before = time.monotonic(), p.seconds
         self._saved = started
         self._train_mode(True)
+        own = self.module.lessons()
+        if p.done + p.step == 0 and own is not None:
+            learn(self.plan, self.module, own, self.objective.rows, recipe, self.seed)
         while not p.finished:
             p.loss_sum += self._step()
             p.loss_steps += 1
