@@ -125,7 +125,7 @@ class Joined(Method[Any]):
             own = replace(context, head="verbalizer", given=shares[name])
             parts[name] = part.build(own, getattr(settings, _key(name)))
         made: dict[str, Injection] = {name: part.export() for name, part in parts.items()}
-        _check_slots([n for n, i in made.items() if i.slots is not None or i.gate is not None])
+        _check_slots([n for n, i in made.items() if i.length])
         if len(staged := [name for name, part in parts.items() if len(part.stages) > 1]) > 1:
             raise UsageError(
                 f"{' and '.join(staged)} both train in stages of their own", do="Leave one out"

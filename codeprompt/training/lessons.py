@@ -33,7 +33,7 @@ def learn(
     order = Order(rows.lengths, recipe.batch, seed)
     stage = recipe.with_changes(steps=max(1, lessons.steps))
     parameters = module.trained()
-    optimizer = optimizer_for(stage, parameters, [])
+    optimizer = optimizer_for(stage, module.paced(), [])
     losses = []
     for step in range(lessons.steps):
         k = step % len(lessons.teachers)
