@@ -334,7 +334,7 @@ def test_check_refuses_what_it_cannot_do(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text(SOURCE)
     assert "no label to look for" in mistake("check", "a.py", "--pack", place.summarize)
-    assert "codeprompt tune defect" in mistake("check", "a.py")
+    assert "Known packs" in mistake("check", "a.py", "--pack", "none-such")
     assert "no file or folder" in mistake("check", "none.py", "--pack", place.defect)
     assert "Leave out --changed-since" in mistake(
         "check", "a.py", "--pack", place.defect, "--changed-since", "HEAD"
@@ -342,6 +342,26 @@ def test_check_refuses_what_it_cannot_do(
     assert "Leave one of them out" in mistake(
         "check", "a.py", "--changed-since", "HEAD", "--write-baseline", "b.json"
     )
+
+
+def test_the_pack_that_ships_is_asked_about_its_language_alone(tmp_path: Path) -> None:
+    """Tuned on C: a Python function is left out and told, unless the pack is named."""
+    source = tmp_path / "a.py"
+    source.write_text("def area(width, height):\n    return width * height\n")
+    left = run("check", source)
+    assert left.exit_code == 0, left.output
+    assert "Left out: 1 x function in Python" in left.stderr
+    assert "was tuned on c alone" in left.stderr and "0 findings" in left.stderr
+    named = run("check", source, "--pack", "defect")
+    assert "in 1 functions of 1 files" in named.stderr
+
+
+def test_a_translation_that_ships_needs_no_target(tmp_path: Path) -> None:
+    """Its card names one language to write."""
+    source = tmp_path / "Box.java"
+    source.write_text("class Box {\n  public int size() {\n    return count;\n  }\n}\n")
+    (found,) = ok("predict", "translate-java-cs", source)["results"]
+    assert "{" in found["text"]
 
 
 def test_nothing_to_check_is_no_error(place: Place, tmp_path: Path) -> None:

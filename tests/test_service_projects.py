@@ -85,19 +85,21 @@ async def test_the_nearest_pack_answers_by_default(place: Place, tmp_path: Path)
 
 
 async def test_each_direction_of_a_translation_has_its_pack(place: Place, tmp_path: Path) -> None:
-    """Unasked by name the one whose card has the languages; where none has, the newest."""
+    """Unasked by name the one whose card has the languages; where none has, none."""
     ways = {"there": ("java", "c-sharp"), "back": ("c-sharp", "java")}
     for name, (source, target) in ways.items():
         made = small_pack("translate", called=name, decoding=Decoding(max_new_tokens=3))
         data = DataCard(languages=[source], target_languages=[target])
         save(with_card(made, data=to_builtins(data)), tmp_path / ".codeprompt" / "packs" / name)
-    for source, target in (*ways.values(), ("java", "go")):
+    for name, (source, target) in ways.items():
         asked = {"language": source, "target_language": target, "whole": True}
         found = await place.ask("translate", project=str(tmp_path), **asked)
         assert found.status_code == 200, found.text
-        (item,) = found.json()["results"]
-        wanted = [name for name, way in ways.items() if way == (source, target)]
-        assert item["pack"] in (wanted or list(ways))
+        assert [item["pack"] for item in found.json()["results"]] == [name]
+    asked = {"language": "java", "target_language": "go", "whole": True}
+    refused = await place.ask("translate", project=str(tmp_path), **asked)
+    assert refused.status_code == 404 and "from java to go" in refused.text
+    assert "c-sharp to java, java to c-sharp" in refused.text
 
 
 async def test_uploaded_packs_of_each_direction_are_told_apart(

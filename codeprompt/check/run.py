@@ -15,6 +15,7 @@ from codeprompt.check.ignore import is_ignored
 from codeprompt.check.questions import Question, answered, questions, read_source
 from codeprompt.data.tree import is_generated
 from codeprompt.errors import DataError
+from codeprompt.languages.base import speaks
 
 LinesOf = Callable[[Question], Sequence[tuple[int, float]]]
 
@@ -25,7 +26,8 @@ class Rules:
 
     threshold: from which probability on. fail_on: from which one on it fails; None: none does.
     known: fingerprints of a baseline. changes: only functions that git says changed; None for all.
-    form: of the code that the pack was tuned on (its card's `data.form`).
+    form: of the code that the pack was tuned on (its card's `data.form`). languages: what it is
+    asked about; empty for all.
     """
 
     threshold: float
@@ -33,6 +35,7 @@ class Rules:
     known: frozenset[str] = frozenset()
     changes: Changes | None = None
     form: str = "text"
+    languages: tuple[str, ...] = ()
 
     @property
     def least(self) -> float:
@@ -116,6 +119,8 @@ def _of_file(path: Path, rules: Rules, tally: Tally) -> Iterator[Question]:
         function = question.function
         if function.body_start == function.body_end:
             tally.left_out["declaration without a body"] += 1
+        elif not speaks(function.language.name, rules.languages):
+            tally.left_out[f"function in {function.language.title}"] += 1
         elif is_ignored(lines, function.start_line):
             tally.left_out["function marked 'codeprompt: ignore'"] += 1
         elif rules.changes is not None and not touched(

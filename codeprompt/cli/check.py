@@ -10,7 +10,7 @@ import click
 
 from codeprompt.cli.options import IN_FILE, OUT_FILE, PACK, engine_options
 from codeprompt.cli.output import answer, as_line, counts, note
-from codeprompt.errors import PackError, UsageError
+from codeprompt.errors import UsageError
 
 if TYPE_CHECKING:
     from codeprompt.check.findings import Finding
@@ -115,11 +115,20 @@ def check(
     card, positive = _classifier(pack)
     if threshold is None:
         threshold = DEFAULT_THRESHOLD if card.threshold is None else card.threshold
-    rules = Rules(threshold, fail_on, known, changes, card.data.form)
+    # The pack that is taken where none is named answers for what it was tuned on alone.
+    given = click.get_current_context().get_parameter_source("pack")
+    default = given is click.core.ParameterSource.DEFAULT
+    languages = card.data.spoken[0] if default else ()
+    rules = Rules(threshold, fail_on, known, changes, card.data.form, languages)
     shape = Shape("json" if as_json else format_, jsonl)
     found = _ask(pack, positive, files, rules, tally, shape, liner, engine) if files else []
     _report(found, card, shape)
     _tell(found, tally, rules)
+    if not tally.functions and any(name.startswith("function in ") for name in tally.left_out):
+        note(
+            f"The pack '{card.name}' was tuned on {', '.join(languages)} alone; "
+            f"--pack {pack} asks it about other languages all the same, for what that is worth."
+        )
     if write_baseline:
         from codeprompt.check.baseline import write_baseline as write
 
@@ -217,16 +226,7 @@ def _classifier(pack: str) -> tuple[Card, str]:
     from codeprompt.pack import find
     from codeprompt.pack.card import decode
 
-    try:
-        folder = find(pack)
-    except PackError as error:
-        if pack != DEFAULT_PACK:
-            raise
-        raise PackError(
-            "There is no pack called 'defect', which check takes where --pack names none",
-            do="Tune one (codeprompt tune defect --data WHERE --out .codeprompt/packs/defect), or "
-            "name another with --pack",
-        ) from error
+    folder = find(pack)
     card = decode(read_source(folder / "card.json"), str(folder / "card.json"))
     if card.positive is None:
         raise UsageError(

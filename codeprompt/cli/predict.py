@@ -37,7 +37,7 @@ Examples:
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option("--function", "function_name", metavar="NAME", help="Only this one: run, Server.run.")
 @click.option("--language", help="Of the file; by default told by its ending.")
-@click.option("--target-language", help="For a pack that translates.")
+@click.option("--target-language", help="For a pack that writes several.")
 @click.option(
     "--decode",
     type=click.Choice(["mbr"]),
@@ -84,9 +84,12 @@ def predict(
     from codeprompt.cli.progress import Counter
     from codeprompt.registry import TASKS
 
-    extra = {"target_language": target_language} if target_language else {}
     results = []
     with opened(pack, **engine) as ready:
+        written = ready.card.data.spoken[1]
+        if target_language is None and len(written) == 1:
+            target_language = written[0]
+        extra = {"target_language": target_language} if target_language else {}
         _check_fields(ready.pack.template.fields, asked[0].fields(extra))
         task = TASKS.get(ready.card.task)
         kind: Kind = task.kind

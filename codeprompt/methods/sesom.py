@@ -27,6 +27,11 @@ class SesomSettings(SourceSettings):
     rank: int = 32
     temperature: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 1 in (len(self.sources), self.grown):
+            raise ValueError("one source leaves the gate nothing to weigh: give two or more")
+
 
 class Ensemble(PromptModule):
     """Frozen sources [K,P,d] and two projections: of the input and of the sources."""

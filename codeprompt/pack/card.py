@@ -62,6 +62,15 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     languages: list[str] | msgspec.UnsetType = msgspec.UNSET
     target_languages: list[str] | msgspec.UnsetType = msgspec.UNSET
 
+    @property
+    def spoken(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The languages of the code, and of what it becomes; empty where the card does not say."""
+        code, written = (
+            tuple(one) if isinstance(one, list) else ()
+            for one in (self.languages, self.target_languages)
+        )
+        return code, written
+
 
 class DevScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The dev score that one seed was selected by."""

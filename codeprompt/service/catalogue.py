@@ -101,7 +101,8 @@ class Catalogue:
 
         wanted: NAME, NAME@VERSION, or None: the newest of the project's own for the task; else an
         active pack of it whose backbone is loaded; else the newest of all. loaded: hashes of
-        backbones. languages: of the code, and to write; a pack whose card names others comes last.
+        backbones. languages: of the code, and to write; a pack whose card names others comes last,
+        and is not taken to write another language than it was tuned to.
         Raises `Problem` (404), `UsageError`.
         """
         if wanted is not None:
@@ -112,7 +113,15 @@ class Catalogue:
                 f"There is no pack for the task '{task}'",
                 do=f"Tune one (codeprompt tune {task}) or upload one (POST /v1/packs)",
             )
-        mine = [entry for entry in mine if entry.speaks(*languages)] or mine
+        fit = [entry for entry in mine if entry.speaks(*languages)]
+        if not fit and languages[1]:
+            known = {f"{a} to {b}" for e in mine for a in e.languages for b in e.targets}
+            raise unknown_pack(
+                f"No pack for the task '{task}' goes from {languages[0] or 'this language'} to "
+                f"{languages[1]}; there are: {', '.join(sorted(known))}",
+                do=f"Tune one (codeprompt tune {task}), or name a pack",
+            )
+        mine = fit or mine
         near = [e for e in mine if e.where == PROJECT]
         ready = [e for e in mine if e.where == OWN and e.backbone_hash in loaded]
         return max(near or ready or mine, key=lambda e: (e.created, e.added, e.where == OWN))

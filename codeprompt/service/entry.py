@@ -59,11 +59,7 @@ def of_version(pack: PackInfo, v: Version, spoken: Spoken = ((), ())) -> Entry:
 
 def spoken_by(card: Card) -> Spoken:
     """The languages of the code that a pack was tuned on, and of what it writes."""
-    code, written = (
-        tuple(one) if isinstance(one, list) else ()
-        for one in (card.data.languages, card.data.target_languages)
-    )
-    return code, written
+    return card.data.spoken
 
 
 def of_card(name: str, card: Card, where: str, place: Path) -> Entry:
