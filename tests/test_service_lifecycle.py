@@ -125,8 +125,8 @@ def test_errors_keep_their_class_and_their_words(engine: Client) -> None:
     """As if the engine were in this process."""
     with pytest.raises(PackError, match="'nope'"):
         engine.summarize(CODE, "python", pack="nope")
-    with pytest.raises(PackError, match="no pack for the task 'defect'"):
-        engine.defects(CODE, "python")
+    with pytest.raises(PackError, match="no pack for the task 'localize'"):
+        engine.localize(CODE, "python")
     good, bad = engine.batch(
         [
             {"task": "summarize", "code": CODE, "language": "python"},

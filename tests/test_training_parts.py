@@ -12,7 +12,7 @@ import torch
 from codeprompt.errors import UsageError
 from codeprompt.metrics.base import Item
 from codeprompt.recipes import Recipe
-from codeprompt.training import objective
+from codeprompt.training import states
 from codeprompt.training.adafactor import Adafactor
 from codeprompt.training.calibrate import threshold
 from codeprompt.training.measure import peak_memory_mb
@@ -163,8 +163,8 @@ def test_the_encoder_runs_once_a_row_where_no_prompt_reaches_it(
 ) -> None:
     """Loss and gradients are the same as with the encoder run each time."""
     losses, gradients = [], []
-    for bytes_kept in (objective.CACHE_BYTES, 0):
-        monkeypatch.setattr(objective, "CACHE_BYTES", bytes_kept)
+    for bytes_kept in (states.CACHE_BYTES, 0):
+        monkeypatch.setattr(states, "CACHE_BYTES", bytes_kept)
         loss, module = rows_of(name, **options)
         calls = []
         encode = loss.plan.backbone.encode
@@ -177,7 +177,7 @@ def test_the_encoder_runs_once_a_row_where_no_prompt_reaches_it(
         losses.append(value.item())
         gradients.append([p.grad for p in module.trained() if p.grad is not None])  # type: ignore[operator, union-attr]
         assert len(calls) == 3  # three batches; or three rows, each once
-        kept = len(loss._states)
+        kept = len(loss.states._kept)
         assert kept == (3 if remembered and bytes_kept else 0)
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     for one, other in zip(*gradients, strict=True):
