@@ -13,11 +13,13 @@ import functools
 import importlib
 import importlib.util
 import re
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeprompt.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 class Registry:
@@ -53,6 +55,8 @@ class Registry:
     @functools.cached_property
     def plugins(self) -> dict[str, EntryPoint]:
         """Name to entry point of everything that other packages add."""
+        from importlib.metadata import entry_points  # brings the email package along
+
         return {point.name: point for point in entry_points(group=self.package)}
 
     def names(self) -> list[str]:

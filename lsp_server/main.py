@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logging(options.log_level)
     # httpx brings its command line along (click, rich, pygments: 5 MB) where it can be imported.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-    from lsp_server.server import CodepromptServer
+    from lsp_server.imports import quick
+
+    with quick():
+        from lsp_server.server import CodepromptServer
 
     code = asyncio.run(_serve(inward, outward, CodepromptServer))
     logging.shutdown()

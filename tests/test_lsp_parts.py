@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,23 @@ def test_the_list_of_actions_asks_no_engine(
         assert local.server.engine.state.kind == "idle"
 
     asyncio.run(check())
+
+
+# --- the start
+
+
+def test_a_quickly_imported_message_compares_but_never_shows_its_text() -> None:
+    """The server's own start leaves representations out; comparing and collecting stay."""
+    code = """
+import gc
+from lsp_server.imports import quick
+with quick():
+    from lsp_server.server import CodepromptServer
+import attrs
+from lsprotocol import types
+one, other = (types.TextDocumentItem("file:///a.py", "python", 1, "secret") for _ in range(2))
+assert one == other and "secret" not in repr(one) and gc.isenabled()
+assert "a=1" in repr(attrs.make_class("Own", ["a"])(1))
+assert "b=2" in repr(attrs.define(type("Own", (), {"__annotations__": {"b": int}}))(2))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

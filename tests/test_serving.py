@@ -14,8 +14,9 @@ import codeprompt.backbones.serving as serving
 from codeprompt.backbones.base import Backbone, Source
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import generate
-from codeprompt.backbones.serving import ServingT5, prepare, store
+from codeprompt.backbones.serving import ServingT5, prepare
 from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kernel, quantise, works
+from codeprompt.backbones.serving.store import Store
 from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
@@ -330,8 +331,7 @@ def test_prepared_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     backbone = tiny_t5()
     backbone.hash = "a" * 64
     first = prepare(backbone, "int8", cache=tmp_path)
-    (file,) = tmp_path.iterdir()
-    assert file == store.path_of(tmp_path, backbone.hash)
+    assert list(tmp_path.iterdir()) == [Store(tmp_path, backbone.hash).path]
     monkeypatch.setattr("codeprompt.backbones.serving.linear.quantise", None)
     second = prepare(backbone, "int8", cache=tmp_path)
     source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
@@ -346,19 +346,20 @@ def test_damaged_prepared_weights_are_made_again(tmp_path: Path, damage: str) ->
     backbone = tiny_t5()
     backbone.hash = "b" * 64
     good = prepare(backbone, "int8", cache=tmp_path)
-    file = store.path_of(tmp_path, backbone.hash)
+    kept = Store(tmp_path, backbone.hash)
+    file = next(kept.path.iterdir())
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-100])
     else:
         tensors = load_file(file)
-        next(iter(tensors.values())).zero_()
+        tensors["values"].zero_()
         save_file(tensors, file, metadata={"sha256": "0" * 64})
-    assert store.load(tmp_path, backbone.hash) is None
+    assert kept.load(file.stem) is None
     again = prepare(backbone, "int8", cache=tmp_path)
     source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
     with torch.no_grad():
         torch.testing.assert_close(again.encode(source), good.encode(source), atol=0, rtol=0)
-    assert store.load(tmp_path, backbone.hash) is not None
+    assert kept.load(file.stem) is not None
 
 
 def test_a_processor_without_int8_gets_another_copy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 A real server over its pipes and a real engine of its own, on the built-in backbone with an untuned
 prompt and the task's own decoding (`--pack` takes another). Functions are those of the standard
-library with 200 to 256 tokens; every cold one is new. `--rounds` of each.
+library with 200 to 256 tokens; every cold one is new. `--rounds` of each. As in an installed
+package bytecode is there: the first start, which does not count, writes it.
 """
 
 from __future__ import annotations
@@ -100,8 +101,10 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, str]:
         store.save(untuned(backbone, "summarize"), packs / "summarize")
     store.save(untuned(backbone, "defect"), packs / "defect")
     (folder / "home").mkdir()
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ,
+        **inherited,
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),  # as an installer leaves it
         "CODEPROMPT_HOME": str(folder / "home"),
         "CODEPROMPT_DATA": str(folder / "data"),
         "OMP_NUM_THREADS": str(options.threads),

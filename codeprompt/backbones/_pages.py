@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # listing backbones reads this file, and must not import torc
 
 DONTNEED = 4
 """Linux's number for `madvise`."""
+ROWS = 2048
+"""Of a matrix copied at a time."""
 
 
 class Pages:
@@ -41,6 +43,16 @@ class Pages:
         begin, end = -(-begin // page) * page, end // page * page
         if begin < end:
             self._library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), DONTNEED)
+
+    def moved(self, tensor: Tensor) -> Tensor:
+        """A copy that lies in no file; pages are given back as they are read."""
+        copy = tensor.new_empty(tensor.shape)
+        if tensor.dim() < 2 or not tensor.is_contiguous():
+            return copy.copy_(tensor)
+        for start in range(0, len(tensor), ROWS):
+            copy[start : start + ROWS] = tensor[start : start + ROWS]
+            self.let_go(tensor[start : start + ROWS])
+        return copy
 
 
 def _mapped() -> list[tuple[int, int]]:

@@ -12,14 +12,15 @@ from typing import overload
 
 import torch
 
+from codeprompt.backbones._pages import Pages
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.llama import Llama
 from codeprompt.backbones.roberta import Roberta
-from codeprompt.backbones.serving import store
 from codeprompt.backbones.serving.kernels import Precision, bf16_is_fast, int8_kernel
 from codeprompt.backbones.serving.linear import Maker
 from codeprompt.backbones.serving.llama import ServingLlama
 from codeprompt.backbones.serving.roberta import ServingRoberta
+from codeprompt.backbones.serving.store import Store
 from codeprompt.backbones.serving.t5 import ServingT5
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
@@ -94,11 +95,9 @@ def prepare(
             )
         if int8_kernel() is None:
             precision = _next_best()
-    if precision != "int8" or not backbone.hash:
-        cache = None
-    stored = None if cache is None else store.load(cache, backbone.hash)
-    keep = cache is not None and stored is None
-    maker = Maker(backbone, precision, free=free, stored=stored, keep=keep, trace=trace)
+    kept = cache is not None and precision == "int8" and bool(backbone.hash)
+    store = Store(cache, backbone.hash) if cache is not None and kept else None
+    maker = Maker(backbone, precision, free=free, store=store, trace=trace)
     copy: ServingT5 | ServingRoberta | ServingLlama
     if isinstance(backbone, T5):
         copy = ServingT5(backbone, maker)
@@ -111,24 +110,18 @@ def prepare(
             f"There is no serving pass for the family of {backbone.name or 'this backbone'}",
             expected="a T5, RoBERTa or Llama backbone",
         )
-    if maker.made and cache is not None:
-        store.save(cache, backbone.hash, maker.made)
-        maker.made.clear()
-    if free and precision != "float32" and stored is None:
-        _let_go(backbone, maker)
+    if maker.pages is not None and precision != "float32" and maker.read:
+        _let_go(backbone, maker.pages)
     return copy
 
 
-def _let_go(backbone: Backbone, maker: Maker) -> None:
+def _let_go(backbone: Backbone, pages: Pages) -> None:
     """Tensors of their own for what is left, so that the mapped checkpoint need not stay.
 
     Where int8 weights came from the cache, few of its pages were read, and it may.
     """
     for parameter in backbone.parameters():
-        mapped = parameter.data
-        parameter.data = mapped.clone()
-        if maker.pages is not None:
-            maker.pages.let_go(mapped)
+        parameter.data = pages.moved(parameter.data)
 
 
 def _next_best() -> Precision:

@@ -26,6 +26,8 @@ ROWS = 2048
 """Rows of a weight that are made int8 at a time: their floats are many times what comes of them."""
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 """What activations are kept in."""
+MANY = 1 << 16
+"""Numbers from which reading them twice is faster than writing their absolutes down."""
 TINY = 1e-30
 """The least scale, so that a row of zeros does not divide by zero."""
 
@@ -65,7 +67,7 @@ class Int8:
         self.pack(values, scale)
 
     def __call__(self, x: Tensor) -> Tensor:
-        scale = x.abs().amax(-1, keepdim=True).clamp_min_(TINY)
+        scale = _largest(x).clamp_min_(TINY)
         y = self.product(x.div(scale))
         return y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
 
@@ -127,6 +129,13 @@ class OneDnn(Int8):
             "",
         )
         return found
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest absolute value of each row: [...,in] -> [...,1]."""
+    if x.numel() < MANY:
+        return x.abs().amax(-1, keepdim=True)
+    return torch.maximum(x.amax(-1, keepdim=True), x.amin(-1, keepdim=True).neg_())
 
 
 def attention_dtypes(precision: Precision, device: torch.device) -> tuple[torch.dtype, torch.dtype]:

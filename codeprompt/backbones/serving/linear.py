@@ -16,6 +16,7 @@ from codeprompt.backbones.serving.kernels import (
     int8_kernel,
     quantise,
 )
+from codeprompt.backbones.serving.store import Store
 from codeprompt.errors import BackboneError
 from codeprompt.inject import Delta, Injected
 
@@ -63,11 +64,10 @@ class Linear:
 class Maker:
     """Makes `Linear`s from a backbone's modules, one after the other, so that peaks stay low.
 
-    stored: int8 values and scales of an earlier run, by `key`; each is let go once it is used.
-    keep: collect those made now in `made`, to be stored.
+    store: keeps int8 values and scales between runs.
     trace: whether the copy may record its steps.
     free: let the backbone's own weights go as soon as their copy stands.
-    bytes: of what was made so far.
+    bytes: of what was made so far. read: whether the backbone's own weights were needed for it.
     """
 
     def __init__(
@@ -76,15 +76,13 @@ class Maker:
         precision: Precision,
         *,
         free: bool = False,
-        stored: dict[str, Tensor] | None = None,
-        keep: bool = False,
+        store: Store | None = None,
         trace: bool = True,
     ) -> None:
         self.backbone, self.precision, self.free = backbone, precision, free
         self.dtype = DTYPES[precision]
-        self.stored = {} if stored is None else stored
-        self.keep, self.trace, self.made = keep, trace, dict[str, Tensor]()
-        self.bytes = 0
+        self.store, self.trace = store, trace
+        self.bytes, self.read = 0, False
         self.pages = Pages() if free else None
 
     def linear(self, *names: str) -> Linear:
@@ -100,6 +98,7 @@ class Maker:
             kernel: Kernel = self._int8("+".join(names), weights, bias)
         else:
             cast = [w.detach().to(self.dtype) for w in weights]
+            self.read = True
             kernel = Dense(cast[0] if len(cast) == 1 else torch.cat(cast), bias)
         each = {"int8": 1, "bf16": 2, "float32": 4}[self.precision]
         self.bytes += each * sum(w.numel() for w in weights)
@@ -116,14 +115,14 @@ class Maker:
     def _int8(self, key: str, weights: list[Tensor], bias: Tensor | None) -> Kernel:
         kernel = int8_kernel()
         assert kernel is not None  # `prepare` has asked
-        if f"{key}.values" in self.stored:
-            values, scale = self.stored.pop(f"{key}.values"), self.stored.pop(f"{key}.scale")
-        else:
-            pairs = [quantise(weight) for weight in weights]
-            values = torch.cat([values for values, _ in pairs])
-            scale = torch.cat([scale for _, scale in pairs])
-        if self.keep:
-            self.made |= {f"{key}.values": values, f"{key}.scale": scale}
+        if self.store is not None and (kept := self.store.load(key)) is not None:
+            return kernel(*kept, bias)
+        self.read = True
+        pairs = [quantise(weight) for weight in weights]
+        values = torch.cat([values for values, _ in pairs])
+        scale = torch.cat([scale for _, scale in pairs])
+        if self.store is not None:
+            self.store.save(key, values, scale)
         return kernel(values, scale, bias)
 
     def _release(self, module: nn.Module, shared: set[int]) -> None:

@@ -1,14 +1,13 @@
-"""int8 weights kept between runs: one safetensors file for each backbone, verified when read.
+"""int8 weights kept between runs: one safetensors file for each product, verified when read.
 
 Only tensors are kept, never code. A file that is cut, changed or of another version is made again:
-it saves about a second at load, nothing depends on it.
+all of them save about a second at load, nothing depends on them. One file a product, so that no
+more than one product's values wait in memory to be written or to be used.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -19,32 +18,44 @@ from codeprompt.backbones._identity import hash_tensors
 from codeprompt.errors import CodepromptError
 from codeprompt.files import atomic_path
 
-VERSION = 2
+VERSION = 3
 """Of what the stored values mean."""
 
 
-def path_of(folder: Path, backbone: str) -> Path:
-    """Where the weights of a backbone (its hash) lie."""
-    key = hashlib.sha256(f"{VERSION} {backbone}".encode()).hexdigest()
-    return folder / f"int8-{key[:32]}.safetensors"
+class Store:
+    """The kept weights of one backbone (its hash) in a folder.
 
+    Once a file could not be written (a full disk, a folder that is not ours) no other is tried.
+    """
 
-def load(folder: Path, backbone: str) -> dict[str, Tensor] | None:
-    """The stored tensors, or None where there are none that can be trusted."""
-    path = path_of(folder, backbone)
-    try:
-        with safe_open(path, framework="pt") as file:
-            told = (file.metadata() or {}).get("sha256")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
-        return None
-    return tensors if told == hash_tensors(tensors) else None
+    def __init__(self, folder: Path, backbone: str) -> None:
+        key = hashlib.sha256(f"{VERSION} {backbone}".encode()).hexdigest()
+        self.path = folder / f"int8-{key[:32]}"
+        self._writes = True
 
+    def file(self, product: str) -> Path:
+        """Where a product's weights lie; product: the names of its maps."""
+        return self.path / f"{product}.safetensors"
 
-def save(folder: Path, backbone: str, tensors: Mapping[str, Tensor]) -> None:
-    """Keep the tensors; a folder that cannot be written keeps nothing."""
-    with (
-        contextlib.suppress(CodepromptError),
-        atomic_path(path_of(folder, backbone)) as temporary,
-    ):
-        save_file(dict(tensors), temporary, metadata={"sha256": hash_tensors(tensors)})
+    def load(self, product: str) -> tuple[Tensor, Tensor] | None:
+        """Its values [out,in] int8 and scales [out], or None where none can be trusted."""
+        try:
+            with safe_open(self.file(product), framework="pt") as file:
+                told = (file.metadata() or {}).get("sha256")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None
+        if told != hash_tensors(tensors):
+            return None
+        return tensors["values"], tensors["scale"]
+
+    def save(self, product: str, values: Tensor, scale: Tensor) -> None:
+        """Keep a product's weights."""
+        if not self._writes:
+            return
+        tensors = {"values": values, "scale": scale}
+        try:
+            with atomic_path(self.file(product), durable=False) as temporary:
+                save_file(tensors, temporary, metadata={"sha256": hash_tensors(tensors)})
+        except CodepromptError:
+            self._writes = False
