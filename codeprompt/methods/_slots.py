@@ -1,21 +1,50 @@
-"""Slot vectors: their parameters and four ways to start (Lester et al. 2021, section 3.2)."""
+"""Slot vectors: their place in a template, their parameters, four ways to start them.
+
+The ways are those of Lester et al. 2021 (section 3.2), and the template's own words.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
-from codeprompt.methods.base import Context, PromptModule
-from codeprompt.template import initial_ids
+from codeprompt.methods.base import Context, Method, MethodKind, PromptModule
+from codeprompt.template import Segment, Soft, Template, initial_ids, slot_indices
 
 Init = Literal["vocabulary", "random", "labels", "text"]
 COMMONEST = 5000
 """Lester et al. sample initial tokens among the 5,000 commonest; BPE ids are ordered by merges,
 which stands in for frequency."""
+
+
+class Long(Protocol):
+    """Settings with a length: P, of slots where the template has none of its own."""
+
+    @property
+    def length(self) -> int:
+        """P."""
+
+
+L = TypeVar("L", bound=Long)
+
+
+class SlotMethod(Method[L]):
+    """A method that fills soft slots: the template's own, or else those that it puts there."""
+
+    kind: ClassVar[MethodKind] = "prompt"
+
+    def template(self, hard: Template, settings: L) -> Template:
+        return hard if hard.soft else Template(tuple(self.placed(hard, settings)))
+
+    def placed(self, hard: Template, settings: L) -> Sequence[Segment]:
+        """The segments of a template of hard words, with slots: `{soft:P}` in front of them."""
+        return (Soft(settings.length), *hard.segments)
 
 
 class Slots(PromptModule):
@@ -63,6 +92,28 @@ def slots(context: Context, init: Init = "vocabulary") -> Slots | None:
         own = torch.tensor([i is not None for i in ids])[:, None]
         vectors = torch.where(own, vectors, noise * table.float().std() * 12**0.5)
     return Slots(vectors)
+
+
+def started(context: Context, init: Init = "vocabulary") -> Tensor:
+    """The initial values of `slots`, [P,d], of a method that cannot do without any."""
+    slot_count(context.template)
+    found = slots(context, init)
+    assert found is not None  # counted
+    return found.vectors.detach()
+
+
+def bank(context: Context, init: Init, count: int) -> Tensor:
+    """The initial values of several prompts of unlike starts: [N,P,d]."""
+    seeds = [context.seed * count + n for n in range(count)]
+    return torch.stack([started(replace(context, seed=seed), init) for seed in seeds])
+
+
+def slot_count(template: Template) -> int:
+    """P, of all soft segments together. Raises `UsageError` where there are none."""
+    count = max((own.stop for own in slot_indices(template)), default=0)
+    if not count:
+        raise UsageError("The template has no soft slot to fill", do="Leave --template out")
+    return count
 
 
 def first_word(size: int) -> int:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from codeprompt.backbones.base import Backbone, Family
 from codeprompt.inject import Injection
-from codeprompt.methods.base import Context, HeadKind, Method, Parts, PromptModule, S, with_head
+from codeprompt.methods.base import (
+    Context,
+    HeadKind,
+    Method,
+    MethodKind,
+    Parts,
+    PromptModule,
+    S,
+    with_head,
+)
 
 
 class Weights(PromptModule):
@@ -48,7 +57,7 @@ class Both(Parts):
 class FullMethod(Method[S]):
     """What all methods that tune the weights declare."""
 
-    kind = "weights"
+    kind: ClassVar[MethodKind] = "weights"
     frozen = False
     mixable = False
 

@@ -13,17 +13,17 @@ prompt. After training the network is gone: a pack holds P vectors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from codeprompt.backbones.base import Family
-from codeprompt.errors import UsageError
 from codeprompt.methods._network import Network, Written
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft, Template
+from codeprompt.methods._slots import Init, SlotMethod, started
+from codeprompt.methods.base import Context, PromptModule, with_head
+from codeprompt.template import Segment, Soft, Template
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,21 @@ class AgentSettings:
     init: Init = "vocabulary"
 
 
-class PromptAgent(Method[AgentSettings]):
+class PromptAgent(SlotMethod[AgentSettings]):
     """`{soft:P}` behind the hard template, written by a network while it trains."""
 
     settings = AgentSettings
-    kind = "prompt"
     families: ClassVar[tuple[Family, ...]] = ("llama",)
 
-    def template(self, hard: Template, settings: AgentSettings) -> Template:
-        if hard.soft:
-            return hard
+    def placed(self, hard: Template, settings: AgentSettings) -> Sequence[Segment]:
         one = Soft(settings.length)
         front = (one,) if settings.place in ("front", "both") else ()
         back = (one,) if settings.place in ("back", "both") else ()
-        return Template((*front, *hard.segments, *back))
+        return (*front, *hard.segments, *back)
 
     def build(self, context: Context, settings: AgentSettings) -> PromptModule:
-        start = slots(context, settings.init)
-        if start is None:
-            raise UsageError("The template has no soft slot for the agent to write to")
-        return with_head(context, agent=written(start.vectors.detach(), settings, context.seed))
+        start = started(context, settings.init)
+        return with_head(context, agent=written(start, settings, context.seed))
 
 
 def written(start: Tensor, settings: AgentSettings, seed: int) -> Written:

@@ -16,10 +16,8 @@ from torch import nn
 
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template
+from codeprompt.methods._slots import Init, SlotMethod, slots
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 
 @dataclass(frozen=True)
@@ -71,16 +69,10 @@ class Table(PromptModule):
         return Injection(added=self.speed * (self.second @ (self.speed * self.first)))
 
 
-class Dept(Method[DeptSettings]):
+class Dept(SlotMethod[DeptSettings]):
     """`{soft:m}` in front, and a table that is added to the code's embeddings."""
 
     settings = DeptSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: DeptSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: DeptSettings) -> PromptModule:
         return with_head(

@@ -20,10 +20,8 @@ from torch import Tensor, nn
 from codeprompt.backbones.base import Source, Span
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection, Late
-from codeprompt.methods._slots import COMMONEST, first_word
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template, slot_indices
+from codeprompt.methods._slots import COMMONEST, SlotMethod, first_word, slot_count
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,7 @@ class LatePrompt(PromptModule):
     def __init__(self, context: Context, settings: LateSettings) -> None:
         super().__init__()
         backbone, generator = context.backbone, context.generator()
-        count = max((r.stop for r in slot_indices(context.template)), default=0)
-        if not count:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
+        count = slot_count(context.template)
         layers = backbone.stacks["encoder"]
         self.layer = layers // 2 if settings.layer < 0 else settings.layer
         if self.layer >= layers:
@@ -85,17 +81,11 @@ def states_at(backbone: Any, layer: int, count: int, generator: torch.Generator)
     return found.float().cpu()
 
 
-class LateMethod(Method[LateSettings]):
+class LateMethod(SlotMethod[LateSettings]):
     """`{soft:P}` at the front of the hard template."""
 
     settings = LateSettings
-    kind = "prompt"
     families = ("t5", "roberta")
-
-    def template(self, hard: Template, settings: LateSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: LateSettings) -> PromptModule:
         return with_head(context, late=LatePrompt(context, settings))

@@ -11,12 +11,13 @@ reference: `tune` refuses rows where it does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from codeprompt.errors import UsageError
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
+from codeprompt.methods._slots import Init, SlotMethod, slots
+from codeprompt.methods.base import Context, PromptModule, with_head
 from codeprompt.template import Field, Segment, Soft, Template, Text
 
 Known = Literal["path", "class", "imports", "name", "repo", "project"]
@@ -33,15 +34,12 @@ class MetadataSettings:
     init: Init = "vocabulary"
 
 
-class Metadata(Method[MetadataSettings]):
+class Metadata(SlotMethod[MetadataSettings]):
     """A line for each field, then the hard template."""
 
     settings = MetadataSettings
-    kind = "prompt"
 
-    def template(self, hard: Template, settings: MetadataSettings) -> Template:
-        if hard.soft:
-            return hard
+    def placed(self, hard: Template, settings: MetadataSettings) -> Sequence[Segment]:
         if not settings.fields or len(set(settings.fields)) < len(settings.fields):
             raise UsageError(
                 f"The fields are {', '.join(settings.fields) or 'none'}",
@@ -57,7 +55,7 @@ class Metadata(Method[MetadataSettings]):
                 Field(name),
                 Text("\n"),
             ]
-        return Template((*out, Soft(settings.length), *hard.segments))
+        return (*out, Soft(settings.length), *hard.segments)
 
     def build(self, context: Context, settings: MetadataSettings) -> PromptModule:
         return with_head(context, slots=slots(context, settings.init))

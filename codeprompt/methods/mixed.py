@@ -6,12 +6,12 @@ study tunes it too: that arm is `prompt-full`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Segment, Template, Text
-from codeprompt.template import Soft as SoftSegment
+from codeprompt.methods._slots import Init, SlotMethod, slots
+from codeprompt.methods.base import Context, PromptModule, with_head
+from codeprompt.template import Segment, Soft, Template, Text
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,20 @@ class MixedSettings:
     init: Init = "vocabulary"
 
 
-class Mixed(Method[MixedSettings]):
+class Mixed(SlotMethod[MixedSettings]):
     """Each run of hard words is followed by soft tokens that start as those words."""
 
     settings = MixedSettings
-    kind = "prompt"
 
-    def template(self, hard: Template, settings: MixedSettings) -> Template:
-        if hard.soft:
-            return hard
+    def placed(self, hard: Template, settings: MixedSettings) -> Sequence[Segment]:
         out: list[Segment] = []
         for segment in hard.segments:
             out.append(segment)
             if isinstance(segment, Text) and any(c.isalnum() for c in segment.text):
-                out.append(SoftSegment(settings.length, init=segment.text.strip()))
+                out.append(Soft(settings.length, init=segment.text.strip()))
         if len(out) == len(hard.segments):
-            out.insert(0, SoftSegment(settings.length))
-        return Template(tuple(out))
+            out.insert(0, Soft(settings.length))
+        return out
 
     def build(self, context: Context, settings: MixedSettings) -> PromptModule:
         return with_head(context, slots=slots(context, settings.init))

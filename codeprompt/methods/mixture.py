@@ -10,18 +10,15 @@ differ: no noise in the router, and what is mixed are prompts before one pass, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from codeprompt.errors import UsageError
 from codeprompt.inject import Gate, Injection
 from codeprompt.methods._gates import QueryNet
-from codeprompt.methods._slots import Init, Slots, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template
+from codeprompt.methods._slots import Init, SlotMethod, bank
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,7 @@ class Mixture(PromptModule):
     def __init__(self, context: Context, settings: MixtureSettings) -> None:
         super().__init__()
         size, generator = context.backbone.d_model, context.generator()
-        each = [
-            slots(replace(context, seed=context.seed * settings.prompts + n), settings.init)
-            for n in range(settings.prompts)
-        ]
-        found = [part.vectors.detach() for part in each if isinstance(part, Slots)]
-        if not found:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        self.sources = nn.Parameter(torch.stack(found))
+        self.sources = nn.Parameter(bank(context, settings.init, settings.prompts))
         keys = torch.randn(settings.prompts, size, generator=generator)
         self.keys = nn.Parameter(keys / size)
         self.net = QueryNet(size, settings.rank, generator)
@@ -67,16 +57,10 @@ class Mixture(PromptModule):
         return Injection(gate=Gate(self.sources, query, None, self.top, balance=balance))
 
 
-class MixtureMethod(Method[MixtureSettings]):
+class MixtureMethod(SlotMethod[MixtureSettings]):
     """`{soft:P}` at the front of the hard template."""
 
     settings = MixtureSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: MixtureSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: MixtureSettings) -> PromptModule:
         return with_head(context, mixture=Mixture(context, settings))

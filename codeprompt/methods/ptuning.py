@@ -10,16 +10,16 @@ the way back from noise; `init=none` starts from the network alone, as theirs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from codeprompt.errors import UsageError
 from codeprompt.methods._network import Written
-from codeprompt.methods._slots import slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft, Template
+from codeprompt.methods._slots import SlotMethod, started
+from codeprompt.methods.base import Context, PromptModule, with_head
+from codeprompt.template import Segment, Soft, Template
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,18 @@ class PTuningSettings:
             raise ValueError(f"length {self.length} leaves nothing for one side")
 
 
-class PTuning(Method[PTuningSettings]):
+class PTuning(SlotMethod[PTuningSettings]):
     """Pseudo-tokens around the hard template."""
 
     settings = PTuningSettings
-    kind = "prompt"
 
-    def template(self, hard: Template, settings: PTuningSettings) -> Template:
-        if hard.soft:
-            return hard
+    def placed(self, hard: Template, settings: PTuningSettings) -> Sequence[Segment]:
         before = settings.length // 2
-        return Template((Soft(before), *hard.segments, Soft(settings.length - before)))
+        return (Soft(before), *hard.segments, Soft(settings.length - before))
 
     def build(self, context: Context, settings: PTuningSettings) -> PromptModule:
-        start = slots(context, "vocabulary" if settings.init == "none" else settings.init)
-        if start is None:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        vectors, small = start.vectors.detach(), settings.init != "none"
+        small = settings.init != "none"
+        vectors = started(context, "vocabulary" if settings.init == "none" else settings.init)
         if not small:
             vectors = torch.zeros_like(vectors)
         return with_head(

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template
+from codeprompt.methods._slots import Init, SlotMethod, started
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 SMALL = 0.1
 """The norm's initial gain, as a share of the embedding's spread."""
@@ -53,22 +50,14 @@ class Residual(PromptModule):
         return Injection(slots=mapped + self.vectors)
 
 
-class ResidualPrompt(Method[ResidualSettings]):
+class ResidualPrompt(SlotMethod[ResidualSettings]):
     """`{soft:P}` at the front, folded after training."""
 
     settings = ResidualSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: ResidualSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: ResidualSettings) -> PromptModule:
-        start = slots(context, settings.init)
-        if start is None:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        return with_head(context, prompt=Residual(start.vectors.detach(), settings, context))
+        start = started(context, settings.init)
+        return with_head(context, prompt=Residual(start, settings, context))
 
 
 METHOD = ResidualPrompt()

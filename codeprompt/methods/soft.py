@@ -10,18 +10,14 @@ no votes that mean anything, and is made of the mean probability at every step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import nn
 
-from codeprompt.errors import UsageError
 from codeprompt.inject import Gate, Injection
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template
+from codeprompt.methods._slots import Init, SlotMethod, bank, slots
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 
 @dataclass(frozen=True)
@@ -46,14 +42,7 @@ class Bank(PromptModule):
 
     def __init__(self, context: Context, settings: SoftSettings) -> None:
         super().__init__()
-        each = [
-            slots(replace(context, seed=context.seed * settings.prompts + n), settings.init)
-            for n in range(settings.prompts)
-        ]
-        found = [part.vectors.detach() for part in each if part is not None]
-        if not found:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        self.sources = nn.Parameter(torch.stack(found))
+        self.sources = nn.Parameter(bank(context, settings.init, settings.prompts))
         self.over: Literal["outputs", "votes"] = (
             "votes" if settings.combine == "votes" else "outputs"
         )
@@ -62,16 +51,10 @@ class Bank(PromptModule):
         return Injection(gate=Gate(self.sources, over=self.over))
 
 
-class SoftPrompt(Method[SoftSettings]):
+class SoftPrompt(SlotMethod[SoftSettings]):
     """`{soft:P}` at the front of the hard template."""
 
     settings = SoftSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: SoftSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: SoftSettings) -> PromptModule:
         if settings.prompts > 1:

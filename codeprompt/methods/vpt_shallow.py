@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeprompt.errors import UsageError
+from codeprompt.methods._slots import SlotMethod, slot_count
 from codeprompt.methods._vectors import Vectors, spread
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
-from codeprompt.template import Template
+from codeprompt.methods.base import Context, PromptModule, with_head
 
 
 @dataclass(frozen=True)
@@ -26,22 +24,13 @@ class ShallowSettings:
     dropout: float = 0.1
 
 
-class Shallow(Method[ShallowSettings]):
+class Shallow(SlotMethod[ShallowSettings]):
     """`{soft:P}` at the front of the hard template."""
 
     settings = ShallowSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: ShallowSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: ShallowSettings) -> PromptModule:
-        length = sum(segment.count or 0 for segment in context.template.soft)
-        if not length:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        shape = (length, context.backbone.d_model)
+        shape = (slot_count(context.template), context.backbone.d_model)
         return with_head(
             context,
             slots=Vectors({"slots": shape}, spread(context), settings.dropout, context.generator()),

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
 from codeprompt.methods._pruning import Prunable, check_shares
-from codeprompt.methods._slots import Init, slots
-from codeprompt.methods.base import Context, Method, PromptModule, with_head
-from codeprompt.template import Soft as SoftSegment
+from codeprompt.methods._slots import Init, SlotMethod, started
+from codeprompt.methods.base import Context, PromptModule, with_head
 from codeprompt.template import Template, kept_slots
 
 
@@ -47,22 +45,13 @@ class PrunedSlots(Prunable):
         return kept_slots(template, self.tokens.tolist())
 
 
-class XPrompt(Method[XPromptSettings]):
+class XPrompt(SlotMethod[XPromptSettings]):
     """`{soft:P}` at the front of the hard template, of which P' are left."""
 
     settings = XPromptSettings
-    kind = "prompt"
-
-    def template(self, hard: Template, settings: XPromptSettings) -> Template:
-        if hard.soft:
-            return hard
-        return Template((SoftSegment(settings.length), *hard.segments))
 
     def build(self, context: Context, settings: XPromptSettings) -> PromptModule:
-        start = slots(context, settings.init)
-        if start is None:
-            raise UsageError("The template has no soft slot to fill", do="Leave --template out")
-        initial = start.vectors.detach()[None]
+        initial = started(context, settings.init)[None]
         return with_head(context, slots=PrunedSlots(initial, settings.pieces, [settings.kept]))
 
 
