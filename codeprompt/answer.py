@@ -26,6 +26,7 @@ from codeprompt.inject import Injected, Injection, collate
 from codeprompt.labelling import labelled
 from codeprompt.passes import combined, expanded, shares_of
 from codeprompt.plan import Plan, to_source
+from codeprompt.rerank import reranked
 from codeprompt.types import Prediction, Rendered
 
 ROUND = 16
@@ -126,7 +127,8 @@ def answer(
             should_stop=should_stop,
         )
         for i, hypotheses in zip(mine, found_ids, strict=True):
-            out[i] = written(tokenizer, chosen(hypotheses, decoding, tokenizer.decode))
+            prompt, fields = prompts[rows[i].prompt], rows[i].fields
+            out[i] = settled(model, prompt, fields, hypotheses, decoding)
     return [p for p in out if p is not None]
 
 
@@ -162,9 +164,20 @@ def _rounded(source: Source, plan: Plan) -> Source:
     return Source(ids, F.pad(source.mask, (0, more), value=False), slots)
 
 
-def written(tokenizer: Any, hypothesis: Hypothesis) -> Prediction:
-    """A generated answer as text."""
-    return Prediction(tokenizer.decode(hypothesis.ids).strip(), hypothesis.score)
+def settled(
+    model: Any,
+    prompt: Prompt,
+    fields: Mapping[str, str],
+    hypotheses: Sequence[Hypothesis],
+    decoding: Decoding,
+) -> Prediction:
+    """The answer among a row's candidates, as text; its score is the one it was written with."""
+    tokenizer = prompt.plan.tokenizer
+    if decoding.channel and len(hypotheses) > 1:
+        best = reranked(model, prompt.plan, fields, hypotheses, decoding)
+    else:
+        best = chosen(hypotheses, decoding, tokenizer.decode)
+    return Prediction(tokenizer.decode(best.ids).strip(), best.score)
 
 
 def sorted_out(model: Any, prompt: Prompt, encoded: Encoded) -> list[Prediction]:

@@ -26,6 +26,7 @@ class Plan:
     verbalizer: None where the task generates or a linear head classifies.
     prior: log-prior of each label on a content-free input (calibration); None for none.
     threshold: from which probability on a line is told, where lines are labelled.
+    channel: asks for the source of an `{answer}`, where the backbone knows such an instruction.
     """
 
     backbone: Backbone
@@ -38,6 +39,7 @@ class Plan:
     verbalizer: Verbalizer | None = None
     prior: tuple[float, ...] | None = None
     threshold: float = 0.5
+    channel: Template | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "generate" and self.backbone.family == "roberta":

@@ -237,6 +237,24 @@ def test_predict_answers_for_every_function(place: Place, tmp_path: Path) -> Non
     assert shown[1].startswith(f"{path}:6: add: ")
 
 
+def test_predict_and_eval_choose_among_several_answers(place: Place, tmp_path: Path) -> None:
+    """By agreement or by a channel; the settings stand in the signature; labels have no choice."""
+    path = tmp_path / "box.py"
+    path.write_text(SOURCE)
+    for decode in ("mbr", "rerank"):
+        results = ok("predict", place.summarize, path, "--decode", decode, "--candidates", 3)
+        assert [r["function"] for r in results["results"]] == ["Box.close", "add"]
+    words = ("eval", place.summarize, "--data", place.functions, "--split", "all", "--limit", 3)
+    found = ok(*words, "--decode", "rerank", "--candidates", 3, "--channel", 0.25)
+    assert "channel=0.25" in found["signature"] and "candidates=3" in found["signature"]
+    message = mistake("predict", place.defect, "-", "--language", "c", "--decode", "rerank",
+                      stdin="int f(int a) { return a; }\n")  # fmt: skip
+    assert "gives labels" in message
+    message = mistake("predict", "translate-java-cs", "-", "--language", "java", "--decode",
+                      "rerank", stdin="class A { int f() { return 1; } }\n")  # fmt: skip
+    assert "Expected a task and family that has a channel: summarize on t5" in message
+
+
 def test_predict_reads_stdin_and_gives_labels(place: Place) -> None:
     """A classifying pack answers with a label and the positive label's probability."""
     found = ok("predict", place.defect, "-", "--language", "c",

@@ -36,6 +36,8 @@ class Decoding:
     candidates: how many answers come back for each row: of the beams, or that many draws.
     consensus: a metric's name: the answer is the candidate that agrees most with the others by it
         (minimum Bayes risk); empty for the first candidate.
+    channel: weight of how well a candidate explains the source, beside its own score (see
+        `codeprompt.rerank`); 0 for the first candidate.
     """
 
     max_new_tokens: int = 64
@@ -53,6 +55,7 @@ class Decoding:
     seed: int = 0
     candidates: int = 1
     consensus: str = ""
+    channel: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "beams", "candidates"):
@@ -64,6 +67,7 @@ class Decoding:
         self._number("temperature", lambda v: v > 0, "a number above 0; `sample` off is greedy")
         self._number("top_p", lambda v: 0 <= v <= 1, "a number from 0 to 1; 1 is off")
         self._number("min_p", lambda v: 0 <= v <= 1, "a number from 0 to 1; 0 is off")
+        self._number("channel", lambda v: v >= 0, "a number from 0; 0 is off")
         if not (isinstance(self.early_stopping, bool) or self.early_stopping == "never"):
             raise UsageError(
                 f"`early_stopping` is {self.early_stopping!r}", expected='true, false or "never"'
@@ -87,9 +91,13 @@ class Decoding:
                 expected="either draws or a beam search",
                 do="Set `beams` to 1; `candidates` asks for several draws",
             )
-        if self.consensus and self.candidates < 2:
+        if self.consensus and self.channel:
             raise UsageError(
-                "`consensus` of one candidate",
+                "`consensus` and `channel` both choose the answer", expected="one of them"
+            )
+        if (self.consensus or self.channel) and self.candidates < 2:
+            raise UsageError(
+                f"`{'consensus' if self.consensus else 'channel'}` of one candidate",
                 expected="two or more",
                 do="Raise `candidates`, with `sample` on or as many `beams`",
             )

@@ -9,7 +9,14 @@ from typing import Any
 
 import click
 
-from codeprompt.cli.options import OUT_FILE, PACK, engine_options, json_option, pairs
+from codeprompt.cli.options import (
+    OUT_FILE,
+    PACK,
+    decode_options,
+    engine_options,
+    json_option,
+    pairs,
+)
 from codeprompt.cli.output import answer, duration, say, scored
 from codeprompt.errors import DataError
 from codeprompt.registry import TASKS
@@ -19,6 +26,7 @@ Examples:
   codeprompt eval packs/summarize --data functions.jsonl
   codeprompt eval packs/defect --data devign/ --split test --limit 500 --out run.json
   codeprompt eval packs/summarize --data hub:ID --json
+  codeprompt eval packs/summarize --data functions.jsonl --decode rerank
 
 A run file keeps every item's prediction; `codeprompt compare` tests two of them against each other.
 """
@@ -40,6 +48,7 @@ A run file keeps every item's prediction; `codeprompt compare` tests two of them
     show_default=True,
     help="Resamples behind the intervals; 0 for none.",
 )
+@decode_options
 @json_option
 @engine_options
 def evaluate(
@@ -52,6 +61,9 @@ def evaluate(
     language: str | None,
     target_language: str | None,
     bootstrap: int,
+    decode: str | None,
+    candidates: int,
+    channel: float,
     as_json: bool,
     **engine: Any,
 ) -> None:
@@ -59,7 +71,7 @@ def evaluate(
 
     Prints every metric of the pack's task with a 95% bootstrap interval over items.
     """
-    from codeprompt.cli.answering import opened
+    from codeprompt.cli.answering import decoding_for, opened
     from codeprompt.cli.evaluation import evaluate_rows, write
     from codeprompt.data.sources import load_data
 
@@ -72,7 +84,8 @@ def evaluate(
         if not rows:
             raise DataError(f"{data} has no rows in the split '{split}'")
         rows = [replace(row, fields={**row.fields, **extra}) for row in rows]
-        found = evaluate_rows(ready, rows, split=split, bootstrap=bootstrap)
+        decoding = decoding_for(ready, decode, candidates, channel)
+        found = evaluate_rows(ready, rows, split=split, bootstrap=bootstrap, decoding=decoding)
     if out:
         write(out, found)
     seconds = time.monotonic() - started

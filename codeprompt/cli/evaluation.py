@@ -13,6 +13,7 @@ from codeprompt.errors import DataError
 from codeprompt.registry import TASKS
 
 if TYPE_CHECKING:
+    from codeprompt.backbones.decoding import Decoding
     from codeprompt.cli.answering import Opened
     from codeprompt.metrics.base import Item
     from codeprompt.metrics.runs import Run
@@ -28,15 +29,23 @@ class Evaluated:
 
 
 def evaluate_rows(
-    ready: Opened, rows: Sequence[Example], *, split: str, bootstrap: int = 1000
+    ready: Opened,
+    rows: Sequence[Example],
+    *,
+    split: str,
+    bootstrap: int = 1000,
+    decoding: Decoding | None = None,
 ) -> Evaluated:
-    """Answer and score rows. Raises `DataError` where they lack what the template asks for."""
+    """Answer and score rows; decoding: in place of the pack's own.
+
+    Raises `DataError` where the rows lack what the template asks for.
+    """
     from codeprompt.data.fingerprint import fingerprint
     from codeprompt.metrics.runs import Run, RunItem, run_score
     from codeprompt.training.evaluate import task_scores, written_language
 
     _check_fields(ready, rows[0])
-    items = _items(rows, predictions(ready, rows))
+    items = _items(rows, predictions(ready, rows, decoding))
     card, language = ready.card, written_language(rows)
     scores, left_out = task_scores(TASKS.get(card.task), rows, items, bootstrap=bootstrap)
     for why in left_out:
@@ -50,7 +59,7 @@ def evaluate_rows(
         split=split,
         items=tuple(RunItem(i.id, i.prediction, i.references, i.score) for i in items),
         scores=tuple(run_score(score) for score in scores),
-        signature=_signature(ready, data=data[:16], split=split, n=len(rows)),
+        signature=_signature(ready, decoding, data=data[:16], split=split, n=len(rows)),
         positive=card.positive,
         language=language,
     )
@@ -64,13 +73,15 @@ def write(out: Path, evaluated: Evaluated) -> None:
     write_run(out, evaluated.run)
 
 
-def predictions(ready: Opened, rows: Sequence[Example]) -> list[Prediction]:
+def predictions(
+    ready: Opened, rows: Sequence[Example], decoding: Decoding | None = None
+) -> list[Prediction]:
     """One prediction a row, in order; batches are made of rows of like length."""
     from codeprompt.cli.progress import Counter
     from codeprompt.engine import Request
 
     found: dict[int, Prediction] = {}
-    requests = [Request(ready.name, row.fields) for row in rows]
+    requests = [Request(ready.name, row.fields, decoding) for row in rows]
     with Counter("rows", len(rows)) as counter:
         for index, prediction in ready.engine.stream(requests):
             found[index] = prediction
@@ -103,15 +114,16 @@ def _check_fields(ready: Opened, row: Example) -> None:
         )
 
 
-def _signature(ready: Opened, **more: Any) -> str:
+def _signature(ready: Opened, decoding: Decoding | None, **more: Any) -> str:
     """All that was fixed, so that two runs with one signature are the same run."""
     card = ready.card
+    settings = card.decoding if decoding is None else decoding.as_json()
     parts: Mapping[str, Any] = {
         "task": card.task,
         "pack": card.integrity[:16],
         "backbone": card.backbone.hash[:16],
         "template": card.template,
-        "decoding": ",".join(f"{k}={v}" for k, v in sorted(card.decoding.items())),
+        "decoding": ",".join(f"{k}={v}" for k, v in sorted(settings.items())),
         "length": f"{card.source_length}/{card.target_length}",
         "precision": ready.engine.precision,
         **more,

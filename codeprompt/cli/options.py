@@ -83,6 +83,38 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def decode_options(command: F) -> F:
+    """How an answer is chosen among several, where the task writes."""
+    for option in (
+        click.option(
+            "--decode",
+            type=click.Choice(["mbr", "rerank"]),
+            help="Write several answers and choose one. mbr: of draws the one that agrees most "
+            "with the others, by the task's first metric. rerank: of beams the best by its own "
+            "likelihood and by how well the untuned backbone tells the code from it; only worth "
+            "its time where the backbone was taught to write code from a summary, as the built-in "
+            "one was. Both take about as long as the candidates do one by one.",
+        ),
+        click.option(
+            "--candidates",
+            type=click.IntRange(min=2),
+            default=8,
+            show_default=True,
+            help="How many answers --decode chooses from.",
+        ),
+        click.option(
+            "--channel",
+            type=click.FloatRange(min=0),
+            default=0.5,
+            show_default=True,
+            help="What rerank counts the second likelihood beside the first; `eval` on dev rows "
+            "tells which is best for a pack.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def engine_options(command: F) -> F:
     """Options of every command that answers with a backbone."""
     for option in (

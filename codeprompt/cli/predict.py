@@ -5,21 +5,17 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codeprompt.cli.options import PACK, engine_options, json_option
+from codeprompt.cli.options import PACK, decode_options, engine_options, json_option
 from codeprompt.cli.output import answer, as_line, note
 from codeprompt.errors import UsageError
 
 if TYPE_CHECKING:
-    from codeprompt.backbones.decoding import Decoding
     from codeprompt.check.questions import Question
-    from codeprompt.pack import Card
-    from codeprompt.tasks.base import Task
     from codeprompt.types import Kind
 
 EXAMPLES = """\b
@@ -28,6 +24,7 @@ Examples:
   codeprompt predict packs/summarize src/server.py --function Server.run
   git show HEAD:a.java | codeprompt predict packs/defect - --language java --json
   codeprompt predict packs/summarize src/server.py --decode mbr --candidates 16
+  codeprompt predict packs/summarize src/server.py --decode rerank
   codeprompt predict packs/summarize big.py --jsonl > summaries.jsonl
 """
 
@@ -38,19 +35,7 @@ Examples:
 @click.option("--function", "function_name", metavar="NAME", help="Only this one: run, Server.run.")
 @click.option("--language", help="Of the file; by default told by its ending.")
 @click.option("--target-language", help="For a pack that writes several.")
-@click.option(
-    "--decode",
-    type=click.Choice(["mbr"]),
-    help="Draw several answers and give the one that agrees most with the others, by the task's "
-    "first metric (minimum Bayes risk).",
-)
-@click.option(
-    "--candidates",
-    type=click.IntRange(min=2),
-    default=8,
-    show_default=True,
-    help="How many answers --decode draws.",
-)
+@decode_options
 @json_option
 @click.option("--jsonl", is_flag=True, help="Print one JSON object a function, as answers come.")
 @engine_options
@@ -62,6 +47,7 @@ def predict(
     target_language: str | None,
     decode: str | None,
     candidates: int,
+    channel: float,
     as_json: bool,
     jsonl: bool,
     **engine: Any,
@@ -80,7 +66,7 @@ def predict(
         return
     from codeprompt.check.items import as_items
     from codeprompt.check.questions import answered
-    from codeprompt.cli.answering import opened
+    from codeprompt.cli.answering import decoding_for, opened
     from codeprompt.cli.progress import Counter
     from codeprompt.registry import TASKS
 
@@ -93,7 +79,7 @@ def predict(
         _check_fields(ready.pack.template.fields, asked[0].fields(extra))
         task = TASKS.get(ready.card.task)
         kind: Kind = task.kind
-        decoding = _drawn(ready.card, task, candidates) if decode else None
+        decoding = decoding_for(ready, decode, candidates, channel)
         with Counter("functions", len(asked)) as counter:
             for question, prediction in answered(
                 ready.engine, ready.name, asked, extra, form=ready.card.data.form, decoding=decoding
@@ -106,25 +92,6 @@ def predict(
                         counter.say(as_line(result) if jsonl else _line(result, kind))
     if as_json:
         answer({"results": results})
-
-
-def _drawn(card: Card, task: Task, candidates: int) -> Decoding:
-    """The pack's decoding, drawing that many answers to agree on one. Raises `UsageError`."""
-    from codeprompt.backbones.decoding import Decoding
-
-    if task.kind != "generate":
-        raise UsageError(
-            f"'{card.name}' gives labels, and there is nothing to draw",
-            do="Leave --decode out",
-        )
-    return replace(
-        Decoding.from_json(card.decoding),
-        beams=1,
-        sample=True,
-        top_p=0.95,
-        candidates=candidates,
-        consensus=task.metrics[0],
-    )
 
 
 def _line(result: dict[str, Any], kind: Kind) -> str:

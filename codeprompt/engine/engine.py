@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +161,8 @@ class Engine:
         loaded = self._loaded(request.pack)
         rendered = tuple(loaded.prompt.plan.render(request.fields))
         decoding = request.decoding or loaded.prompt.decoding
-        return Prepared(self._key(loaded, decoding, rendered), loaded, decoding, rendered)
+        key = self._key(loaded, decoding, rendered, request.fields)
+        return Prepared(key, loaded, decoding, rendered, request.fields)
 
     def submit(
         self,
@@ -262,10 +263,18 @@ class Engine:
         """The backbone with all its weights: those that served to make a copy are gone."""
         return load_backbone(self._name, allow_hub=self._allow_hub) if self._name else self.backbone
 
-    def _key(self, loaded: Loaded, decoding: Decoding, rendered: Sequence[Rendered]) -> str:
+    def _key(
+        self,
+        loaded: Loaded,
+        decoding: Decoding,
+        rendered: Sequence[Rendered],
+        fields: Mapping[str, str],
+    ) -> str:
         told = [[r.ids, r.slots, r.mask] for r in rendered]
         integrity, backbone = loaded.pack.card.integrity, self.backbone.hash
         facts = [told, integrity, backbone, self.precision, decoding.as_json()]
+        if decoding.channel:  # it reads them apart from the template
+            facts.append(dict(fields))
         text, digest = json.dumps(facts, sort_keys=True).encode(), hashlib.sha256()
         for start in range(0, len(text), PIECE):
             digest.update(text[start : start + PIECE])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -72,10 +72,11 @@ class Prepared:
     loaded: Loaded
     decoding: Decoding
     rendered: Sequence[Rendered]
+    fields: Mapping[str, str]
 
     def job(self) -> Job:
         """The same as it is computed."""
-        return Job(self.key, self.loaded, self.decoding, self.rendered)
+        return Job(self.key, self.loaded, self.decoding, self.rendered, self.fields)
 
 
 @dataclass(eq=False)
@@ -86,6 +87,7 @@ class Job:
     loaded: Loaded
     decoding: Decoding
     rendered: Sequence[Rendered]
+    fields: Mapping[str, str]
     waiters: list[Waiter] = field(default_factory=list)
     began: float | None = None
 

@@ -9,10 +9,12 @@ from codeprompt.answer import Prompt
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.engine.flight import at_steps
+from codeprompt.errors import PackError
 from codeprompt.inject import Injection
 from codeprompt.pack import Pack
 from codeprompt.plan import Plan
 from codeprompt.registry import TASKS
+from codeprompt.template import parse
 
 
 @dataclass(eq=False)
@@ -51,10 +53,12 @@ class Loaded:
 def prompt_of(pack: Pack, backbone: Backbone) -> Prompt:
     """A pack as it answers on a backbone. Raises `PackError`, `TemplateError` on a bad card."""
     card = pack.card
+    task = TASKS.get(card.task)
+    channel = task.channel.get(backbone.family)
     plan = Plan(
         backbone,
         pack.template,
-        TASKS.get(card.task).kind,
+        task.kind,
         card.source_length,
         card.target_length,
         tuple(card.labels),
@@ -62,6 +66,14 @@ def prompt_of(pack: Pack, backbone: Backbone) -> Prompt:
         pack.verbalizer if card.head == "verbalizer" else None,
         None if card.prior is None else tuple(card.prior),
         0.5 if card.threshold is None else card.threshold,
+        None if channel is None else parse(channel),
     )
+    decoding = Decoding.from_json(card.decoding)
+    if decoding.channel and channel is None:
+        raise PackError(
+            f"The card weighs candidates by a channel, and '{task.name}' has none on the "
+            f"{backbone.family} family",
+            expected="`channel` 0",
+        )
     injection = backbone.lower(replace(pack.injection, weights={}))
-    return Prompt(plan, injection, Decoding.from_json(card.decoding))
+    return Prompt(plan, injection, decoding)

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from codeprompt.answer import Encoded, Prompt, encode, sorted_out, written
+from codeprompt.answer import Encoded, Prompt, encode, settled, sorted_out
 from codeprompt.backbones.decoding import Hypothesis
 from codeprompt.backbones.generation import checked
 from codeprompt.backbones.search import Ask, Tokens
-from codeprompt.consensus import chosen
 from codeprompt.engine.flight import Flight, kind_of
 from codeprompt.engine.job import Job, Outcome
 
@@ -167,8 +166,8 @@ def _tokens(prompt: Prompt) -> Tokens:
 
 def _outcome(job: Job, hypotheses: list[Hypothesis]) -> Outcome:
     try:
-        tokenizer = job.loaded.prompt.plan.tokenizer
-        return written(tokenizer, chosen(checked(hypotheses), job.decoding, tokenizer.decode))
+        model, prompt = job.loaded.model, job.loaded.prompt
+        return settled(model, prompt, job.fields, checked(hypotheses), job.decoding)
     except Exception as error:
         return error
 

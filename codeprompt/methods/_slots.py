@@ -96,7 +96,7 @@ def slots(context: Context, init: Init = "vocabulary") -> Slots | None:
 
 def started(context: Context, init: Init = "vocabulary") -> Tensor:
     """The initial values of `slots`, [P,d], of a method that cannot do without any."""
-    slot_count(context.template)
+    slots_needed(context.template)
     found = slots(context, init)
     assert found is not None  # counted
     return found.vectors.detach()
@@ -108,7 +108,7 @@ def bank(context: Context, init: Init, count: int) -> Tensor:
     return torch.stack([started(replace(context, seed=seed), init) for seed in seeds])
 
 
-def slot_count(template: Template) -> int:
+def slots_needed(template: Template) -> int:
     """P, of all soft segments together. Raises `UsageError` where there are none."""
     count = max((own.stop for own in slot_indices(template)), default=0)
     if not count:

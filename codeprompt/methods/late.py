@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from codeprompt.backbones.base import Source, Span
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection, Late
-from codeprompt.methods._slots import COMMONEST, SlotMethod, first_word, slot_count
+from codeprompt.methods._slots import COMMONEST, SlotMethod, first_word, slots_needed
 from codeprompt.methods.base import Context, PromptModule, with_head
 
 
@@ -46,7 +46,7 @@ class LatePrompt(PromptModule):
     def __init__(self, context: Context, settings: LateSettings) -> None:
         super().__init__()
         backbone, generator = context.backbone, context.generator()
-        count = slot_count(context.template)
+        count = slots_needed(context.template)
         layers = backbone.stacks["encoder"]
         self.layer = layers // 2 if settings.layer < 0 else settings.layer
         if self.layer >= layers:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeprompt.methods._slots import SlotMethod, slot_count
+from codeprompt.methods._slots import SlotMethod, slots_needed
 from codeprompt.methods._vectors import Vectors, spread
 from codeprompt.methods.base import Context, PromptModule, with_head
 
@@ -30,7 +30,7 @@ class Shallow(SlotMethod[ShallowSettings]):
     settings = ShallowSettings
 
     def build(self, context: Context, settings: ShallowSettings) -> PromptModule:
-        shape = (slot_count(context.template), context.backbone.d_model)
+        shape = (slots_needed(context.template), context.backbone.d_model)
         return with_head(
             context,
             slots=Vectors({"slots": shape}, spread(context), settings.dropout, context.generator()),

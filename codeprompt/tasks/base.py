@@ -19,6 +19,7 @@ class Task:
     labels: label to label words by family; the order of labels is that of the classes. Empty where
         the task generates.
     positive: the label whose probability is the item's score.
+    channel: by family, an instruction of a pre-training that asks for the source of an `{answer}`.
     source_length, target_length: tokens; beams: of the final decoding.
     """
 
@@ -33,6 +34,7 @@ class Task:
     beams: int = 1
     label_words: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     positive: str | None = None
+    channel: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -32,4 +32,5 @@ TASK = Task(
     source_length=256,
     target_length=48,
     beams=4,
+    channel={"t5": "Write {language}: {answer}"},  # `builtin`'s own: the first 48 tokens
 )
