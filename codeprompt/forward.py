@@ -51,13 +51,13 @@ def classify(
 
 
 def encode_all(
-    plan: Plan, rendered: Sequence[Sequence[Rendered]], injected: Injected
+    plan: Plan, rendered: Sequence[Sequence[Rendered]], injected: Injected, skip: int = 0
 ) -> tuple[list[Source], list[Tensor]]:
-    """Encode every rendering of the rows."""
+    """Encode every rendering of the rows but the first `skip`."""
     model: Any = plan.backbone
     sources = [
         to_source([row[m] for row in rendered], model.tokenizer.pad_id, model.device)
-        for m in range(len(plan.mask_counts))
+        for m in range(skip, len(plan.mask_counts))
     ]
     return sources, [model.encode(source, injected) for source in sources]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from codeprompt.backbones.base import Source
 from codeprompt.forward import IGNORED, classify, encode_all
 from codeprompt.inject import Injected, Injection, collate, members
-from codeprompt.plan import Plan
+from codeprompt.plan import Plan, to_source
 from codeprompt.types import Rendered
 
 VOTE = 1e-4
@@ -111,17 +111,58 @@ class Passed:
         return combined(found, self.shares, gate is not None and gate.over == "votes")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Rows of one prompt before the encoder."""
+
+    plan: Plan
+    lowered: Injection
+    rendered: Sequence[Sequence[Rendered]]
+
+
 def passed(plan: Plan, lowered: Injection, rendered: Sequence[Sequence[Rendered]]) -> Passed:
     """Encode rows of one prompt on the plan's backbone, every member in a row of its own."""
-    all_rows = expanded([lowered], [0] * len(rendered), rendered)
-    several = len(all_rows.prompts) > 1
-    injected = collate(all_rows.prompts, all_rows.index if several else None)
-    sources, hidden = encode_all(plan, all_rows.rendered, injected)
-    first = sources[0]
-    if several:
-        first = first.select(torch.tensor(all_rows.first, device=first.ids.device))
-    shares = shares_of(plan.backbone, lowered, first)
-    return Passed(all_rows.rendered, sources, hidden, injected, shares, lowered)
+    return passed_together([Asked(plan, lowered, rendered)])[0]
+
+
+def passed_together(asked: Sequence[Asked]) -> list[Passed]:
+    """Encode rows of several prompts, of any tasks, on their one backbone in one batch.
+
+    What only label words of other lengths need (a cloze each) passes prompt by prompt.
+    """
+    plan = asked[0].plan
+    model: Any = plan.backbone
+    rows = [row for own in asked for row in own.rendered]
+    index = [n for n, own in enumerate(asked) for _ in own.rendered]
+    found = expanded([own.lowered for own in asked], index, rows)
+    injected = collate(found.prompts, found.index)
+    source = to_source([row[0] for row in found.rendered], plan.tokenizer.pad_id, model.device)
+    hidden = model.encode(source, injected)
+    if len(asked) == 1:
+        return [_passed(asked[0], found.rendered, source, hidden, injected)]
+    out, start = [], 0
+    for own in asked:
+        stop = start + len(own.rendered) * len(members(own.lowered))
+        place = torch.arange(start, stop, device=model.device)
+        some = found.rendered[start:stop]
+        out.append(_passed(own, some, source.select(place), hidden[place], injected.select(place)))
+        start = stop
+    return out
+
+
+def _passed(
+    own: Asked,
+    rendered: Sequence[Sequence[Rendered]],
+    source: Source,
+    hidden: Tensor,
+    injected: Injected,
+) -> Passed:
+    sources, states = encode_all(own.plan, rendered, injected, skip=1)
+    first, count = source, len(members(own.lowered))
+    if count > 1:
+        first = source.select(torch.arange(0, len(rendered), count, device=source.ids.device))
+    shares = shares_of(own.plan.backbone, own.lowered, first)
+    return Passed(rendered, [source, *sources], [hidden, *states], injected, shares, own.lowered)
 
 
 def mixed_loss(

@@ -38,6 +38,7 @@ EXPECTED = [
     "score",
     "serve",
     "tune",
+    "tune-many",
 ]
 
 

@@ -121,6 +121,35 @@ def test_an_untrained_pack_is_made_by_the_hard_method(place: Place, tmp_path: Pa
     assert found["parameters"] == 0
 
 
+def test_several_packs_are_tuned_in_one_batch(place: Place, tmp_path: Path) -> None:
+    """A plan in TOML: what stands before the tables is for all, and each pack is whole."""
+    plan = tmp_path / "plan.toml"
+    both = f'backbone = "{place.backbone}"\nsteps = 2\nbatch = 2\ndev = 4\nshots = 2\n'
+    packs = [
+        f'[[pack]]\ntask = "summarize"\ndata = "{place.functions}"\nset = {{ length = 3 }}\n'
+        f'out = "{tmp_path / "s"}"\n',
+        f'[[pack]]\ntask = "defect"\ndata = "{place.defects}"\nmethod = "lora"\n'
+        f'out = "{tmp_path / "d"}"\n',
+    ]
+    plan.write_text(both + "".join(packs))
+    found = ok("tune-many", plan, "--offline")["packs"]
+    assert [(pack["task"], pack["method"]) for pack in found] == [
+        ("summarize", "soft"),
+        ("defect", "lora"),
+    ]
+    assert ok("pack", "show", tmp_path / "s")["settings"]["length"] == 3
+    for text, message in {
+        "= 1": "not valid TOML",
+        both: "names no pack",
+        both + "[[pack]]\n": "pack 1 does not say its task and data and out",
+        both + packs[0] + "colour = 1\n": "'colour' is no setting",
+        both + packs[0] + 'limit = "x"\n': "pack 1: a setting does not fit",
+        both + packs[0] + 'head = "x"\n': "head is 'x'",
+    }.items():
+        plan.write_text(text)
+        assert message in mistake("tune-many", plan, "--offline")
+
+
 def test_tune_refuses_what_cannot_work(place: Place, tmp_path: Path) -> None:
     """Each with a way out, before anything is written."""
     out = tmp_path / "p"

@@ -91,9 +91,9 @@ def decode_options(command: F) -> F:
             type=click.Choice(["mbr", "rerank"]),
             help="Write several answers and choose one. mbr: of draws the one that agrees most "
             "with the others, by the task's first metric. rerank: of beams the best by its own "
-            "likelihood and by how well the untuned backbone tells the code from it; only worth "
-            "its time where the backbone was taught to write code from a summary, as the built-in "
-            "one was. Both take about as long as the candidates do one by one.",
+            "likelihood and by how well the untuned backbone tells the code from it, which it can "
+            "where it was taught to write code from a summary, as the built-in one was. Either "
+            "takes several times as long; measure it with `eval` first (docs/decisions.md).",
         ),
         click.option(
             "--candidates",
@@ -105,7 +105,7 @@ def decode_options(command: F) -> F:
         click.option(
             "--channel",
             type=click.FloatRange(min=0),
-            default=0.5,
+            default=0.25,
             show_default=True,
             help="What rerank counts the second likelihood beside the first; `eval` on dev rows "
             "tells which is best for a pack.",

@@ -135,25 +135,10 @@ def report(result: TuneResult, recipe: str, as_json: bool) -> None:
     card = result.pack.card
     for reason in result.left_out:
         note(f"Left out: {reason}")
-    total = sum(path.stat().st_size for path in result.path.iterdir())
     if as_json:
-        answer(
-            {
-                "pack": str(result.path),
-                "bytes": total,
-                "task": card.task,
-                "method": card.method,
-                "backbone": card.backbone.name,
-                "seed": card.seed,
-                "dev_scores": [{"seed": s, "value": v} for s, v in result.dev_scores],
-                "scores": [score.as_json() for score in result.scores],
-                "untuned": result.untuned,
-                "parameters": result.parameters,
-                "seconds": result.seconds,
-                "peak_memory_mb": result.peak_memory_mb,
-            }
-        )
+        answer(answered(result))
         return
+    total = sum(path.stat().st_size for path in result.path.iterdir())
     on = f"{card.method} for {card.task} on {card.backbone.name}"
     say(f"Wrote {result.path} ({size(total)}): {on}")
     for score in result.scores:
@@ -172,6 +157,25 @@ def report(result: TuneResult, recipe: str, as_json: bool) -> None:
     say(
         f"  Next: codeprompt eval {result.path} --data WHERE, codeprompt predict {result.path} FILE"
     )
+
+
+def answered(result: TuneResult) -> dict[str, Any]:
+    """The same for a program."""
+    card = result.pack.card
+    return {
+        "pack": str(result.path),
+        "bytes": sum(path.stat().st_size for path in result.path.iterdir()),
+        "task": card.task,
+        "method": card.method,
+        "backbone": card.backbone.name,
+        "seed": card.seed,
+        "dev_scores": [{"seed": s, "value": v} for s, v in result.dev_scores],
+        "scores": [score.as_json() for score in result.scores],
+        "untuned": result.untuned,
+        "parameters": result.parameters,
+        "seconds": result.seconds,
+        "peak_memory_mb": result.peak_memory_mb,
+    }
 
 
 def compared(result: TuneResult) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,7 +102,7 @@ class Loop:
         )
         self.best: dict[str, Tensor] = {}
         self._generator: Tensor | None = None
-        self._saved, self._cost = 0.0, 0.0
+        self._saved, self._began, self._cost = 0.0, 0.0, 0.0
 
     def resume(self) -> bool:
         """Go on from the checkpoint, if there is one. Raises `TrainingError` if it is another's."""
@@ -126,44 +127,78 @@ class Loop:
 
         Raises `TrainingError`, `StopError` where `keeping` says so.
         """
-        with torch.random.fork_rng(devices=[]):  # the caller's draws are not ours
+        with self.drawing():
+            self.start()
+            while not self.progress.finished:
+                self.update(self._losses_back())
+        return self.end()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Inside, random numbers are the run's own; the caller's draws are not ours."""
+        with torch.random.fork_rng(devices=[]):
             if self._generator is not None:
                 torch.set_rng_state(self._generator)
             else:
                 torch.manual_seed(self.seed)
-            self._train()
+            yield
+            self._generator = torch.get_rng_state()
+
+    def start(self) -> None:
+        """To where the first step can be taken."""
+        p = self.progress
+        self._saved = time.monotonic()
+        self._began = self._saved - p.seconds
+        self._train_mode(True)
+        own = self.module.lessons()
+        if p.done + p.step == 0 and own is not None:
+            learn(self.plan, self.module, own, self.objective.rows, self.recipe, self.seed)
+
+    def batch(self) -> tuple[list[list[int]], int]:
+        """The step's rows, in parts that pass at a time, and what their losses are averaged over.
+
+        The loss of a step is the mean over its tokens or rows, however it is cut.
+        """
+        rows, size = self.order.rows(self.progress.step), self.recipe.batch
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return parts, self.objective.weight(rows)
+
+    def update(self, loss: float) -> None:
+        """Move by the gradients that are there, and do what is due after a step.
+
+        loss: of the step. Raises `TrainingError`, `StopError`.
+        """
+        p, recipe = self.progress, self.recipe
+        self._move(loss)
+        p.loss_sum += loss
+        p.loss_steps += 1
+        dev, over, loss = None, False, p.loss_sum / p.loss_steps
+        if p.step % recipe.evaluate_every == 0 or p.step == recipe.steps:
+            dev = self._evaluate(loss)
+            over = p.step == recipe.steps or p.stale >= recipe.patience
+            p.finished = over and p.stage + 1 == len(self.module.stages)
+        p.seconds = time.monotonic() - self._began
+        if self.on_event:
+            best = p.best_score if self.best else None
+            steps = p.done + recipe.steps * (len(self.module.stages) - p.stage)
+            self.on_event(Event(p.done + p.step, steps, loss, dev, best, p.seconds))
+        if over and not p.finished:
+            self._advance()
+        stop = not p.finished and self.keeping.should_stop()
+        self._keep(dev is not None, stop)
+        if stop:
+            raise StopError(p.done + p.step)
+
+    def end(self) -> Outcome:
+        """Leaves the best tensors in the module."""
         checkpoint.restore(self.module, self.best)
         self._train_mode(False)
         p = self.progress
         return Outcome(p.best_score, p.best_step, p.done + p.step, p.seconds, p.history)
 
-    def _train(self) -> None:
-        p, recipe = self.progress, self.recipe
-        started, before = time.monotonic(), p.seconds
-        self._saved = started
-        self._train_mode(True)
-        own = self.module.lessons()
-        if p.done + p.step == 0 and own is not None:
-            learn(self.plan, self.module, own, self.objective.rows, recipe, self.seed)
-        while not p.finished:
-            p.loss_sum += self._step()
-            p.loss_steps += 1
-            dev, over, loss = None, False, p.loss_sum / p.loss_steps
-            if p.step % recipe.evaluate_every == 0 or p.step == recipe.steps:
-                dev = self._evaluate(loss)
-                over = p.step == recipe.steps or p.stale >= recipe.patience
-                p.finished = over and p.stage + 1 == len(self.module.stages)
-            p.seconds = before + time.monotonic() - started
-            if self.on_event:
-                best = p.best_score if self.best else None
-                steps = p.done + recipe.steps * (len(self.module.stages) - p.stage)
-                self.on_event(Event(p.done + p.step, steps, loss, dev, best, p.seconds))
-            if over and not p.finished:
-                self._advance()
-            stop = not p.finished and self.keeping.should_stop()
-            self._keep(dev is not None, stop)
-            if stop:
-                raise StopError(p.done + p.step)
+    def forget(self) -> None:
+        """Let the optimiser's moments go."""
+        del self.optimizer
 
     def _advance(self) -> None:
         """To the next stage, from this one's best; a function of that and the rows alone."""
@@ -199,17 +234,20 @@ class Loop:
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
-    def _step(self) -> float:
-        """One update; the loss is the mean over the step's tokens or rows, however it is cut."""
-        p, recipe, total = self.progress, self.recipe, 0.0
-        rows = self.order.rows(p.step)
-        weight = self.objective.weight(rows)
+    def _losses_back(self) -> float:
+        """The step's loss, and its gradients in the parameters."""
+        total = 0.0
+        parts, weight = self.batch()
         self.optimizer.zero_grad(set_to_none=True)
-        for start in range(0, len(rows), recipe.batch):
+        for rows in parts:
             with torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=self.cast):
-                loss = self.objective(self.module(), rows[start : start + recipe.batch], weight)
+                loss = self.objective(self.module(), rows, weight)
             total += loss.item()
             loss.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    def _move(self, total: float) -> None:
+        p, recipe = self.progress, self.recipe
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip or math.inf)
         if not (math.isfinite(total) and bool(torch.isfinite(norm))):
             what = f"loss is {total}" if not math.isfinite(total) else f"gradient is {norm.item()}"
@@ -221,7 +259,6 @@ class Loop:
         set_rates(self.optimizer, recipe, p.step)
         self.optimizer.step()
         p.step += 1
-        return total
 
     def _evaluate(self, loss: float) -> float:
         """The dev score; draws nothing from the training stream."""

@@ -66,15 +66,26 @@ class Objective:
 
     def __call__(self, injection: Injection, rows: Sequence[int], total: int) -> Tensor:
         """Summed loss over `total`: the mean, where the parts of a batch are added up."""
-        backbone = self.plan.backbone
-        lowered = backbone.lower(injection)
-        rendered = [self.rows.rendered[i] for i in rows]
-        if (span := self.states.span(lowered)) is not None:
-            injected = collate([lowered])
-            sources, hidden = self.states.encoded(rows, injected, span)
-            found = Passed(rendered, sources, hidden, injected, None, lowered)
-        else:
-            found = passed(self.plan, lowered, rendered)
+        lowered = self.plan.backbone.lower(injection)
+        found = self.kept(lowered, rows) or passed(self.plan, lowered, self.rendered(rows))
+        return self.loss(found, rows, total)
+
+    def rendered(self, rows: Sequence[int]) -> list[tuple[Rendered, ...]]:
+        """Some rows as they are read."""
+        return [self.rows.rendered[i] for i in rows]
+
+    def kept(self, lowered: Injection, rows: Sequence[int]) -> Passed | None:
+        """The rows after the encoder, by states that were kept; None where none can be."""
+        span = self.states.span(lowered)
+        if span is None:
+            return None
+        injected = collate([lowered])
+        sources, hidden = self.states.encoded(rows, injected, span)
+        return Passed(self.rendered(rows), sources, hidden, injected, None, lowered)
+
+    def loss(self, found: Passed, rows: Sequence[int], total: int) -> Tensor:
+        """As `__call__`, of rows that have passed the encoder."""
+        backbone, lowered = self.plan.backbone, found.injection
         loss = self._loss(found, rows, total)
         gate = lowered.gate
         if gate is None or not gate.balance:

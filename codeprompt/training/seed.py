@@ -23,7 +23,7 @@ from codeprompt.template import Template
 from codeprompt.training import guard
 from codeprompt.training.evaluate import dev_score, is_better
 from codeprompt.training.keeping import Keeping
-from codeprompt.training.loop import Event, Loop
+from codeprompt.training.loop import Event, Loop, Outcome
 from codeprompt.training.setup import Setup, prepare
 from codeprompt.types import Example
 
@@ -61,57 +61,90 @@ def run_seed(
 
     path: of the checkpoint; None keeps nothing. keeping: see `Keeping`.
     """
+    if setup.method.trains:
+        begun = begin_seed(setup, seed, path, on_event, keeping)
+        return end_seed(begun, begun.loop.run())
     train, dev = setup.rows(seed)
     if setup.grown:
         setup = with_grown(setup, seed, path, keeping)
-    chosen: Mapping[str, Any] = {}
     method, started = setup.method, time.monotonic()
     backbone = setup.frozen_backbone if method.frozen else own_copy(setup.backbone)
-    plan = replace(setup.plan, backbone=backbone)
-    before = guard.fingerprint(backbone) if method.frozen and method.trains else ""
     module = method.build(setup.context(backbone, seed), setup.settings)
     parameters = sum(p.numel() for p in module.trained())
-    metric, decoding = setup.task.metrics[0], setup.decoding(final=False)
-    if method.trains:
-        loop = Loop(
-            plan,
-            module,
-            setup.recipe,
-            train,
-            dev,
-            seed=seed,
-            metric=metric,
-            decoding=decoding,
-            fingerprint=run_fingerprint(setup, seed, train, dev),
-            path=path,
-            on_event=None if on_event is None else lambda event: on_event(seed, event),
-            keeping=keeping,
-            cast=setup.precision == "bf16" and not method.frozen,
-        )
-        if setup.request.resume:
-            loop.resume()
-        outcome = loop.run()
-        del loop  # the optimiser's moments go before the export is made
-        injection, score = module.export(), outcome.best_score
-        steps, best_step = outcome.steps, outcome.best_step
-        setup = with_template(setup, module.fitted(setup.template))
-        check(setup, backbone, before, injection, dev[0])
-    else:
-        steps, best_step = 0, 0
-        chosen, injection, score = _chosen(setup, module, dev)
-    seconds = time.monotonic() - started
-    return SeedRun(
-        seed,
-        score,
-        injection,
-        parameters,
-        steps,
-        best_step,
-        seconds,
+    chosen, injection, score = _chosen(setup, module, dev)
+    took, template = time.monotonic() - started, setup.template
+    return SeedRun(seed, score, injection, parameters, 0, 0, took, train, dev, template, chosen)
+
+
+@dataclass
+class Begun:
+    """A seed whose next step can be taken. before: the backbone's hash, where it stays as it is."""
+
+    setup: Setup
+    seed: int
+    module: PromptModule
+    loop: Loop
+    before: str
+    started: float
+
+
+def begin_seed(
+    setup: Setup,
+    seed: int,
+    path: Path | None = None,
+    on_event: OnEvent | None = None,
+    keeping: Keeping | None = None,
+    frozen: Backbone | None = None,
+) -> Begun:
+    """As `run_seed` of a method that trains, up to its first step (or that of `--resume`).
+
+    frozen: in place of the setup's own frozen backbone, the same for several setups.
+    """
+    train, dev = setup.rows(seed)
+    if setup.grown:
+        setup = with_grown(setup, seed, path, keeping)
+    method, started = setup.method, time.monotonic()
+    backbone = frozen or (setup.frozen_backbone if method.frozen else own_copy(setup.backbone))
+    before = guard.fingerprint(backbone) if method.frozen else ""
+    module = method.build(setup.context(backbone, seed), setup.settings)
+    loop = Loop(
+        replace(setup.plan, backbone=backbone),
+        module,
+        setup.recipe,
         train,
         dev,
+        seed=seed,
+        metric=setup.task.metrics[0],
+        decoding=setup.decoding(final=False),
+        fingerprint=run_fingerprint(setup, seed, train, dev),
+        path=path,
+        on_event=None if on_event is None else lambda event: on_event(seed, event),
+        keeping=keeping,
+        cast=setup.precision == "bf16" and not method.frozen,
+    )
+    if setup.request.resume:
+        loop.resume()
+    return Begun(setup, seed, module, loop, before, started)
+
+
+def end_seed(begun: Begun, outcome: Outcome) -> SeedRun:
+    """What a finished loop gave. Raises `TrainingError` where the guard finds fault with it."""
+    module, loop = begun.module, begun.loop
+    setup = with_template(begun.setup, module.fitted(begun.setup.template))
+    loop.forget()  # the optimiser's moments go before the export is made
+    injection = module.export()
+    check(setup, loop.backbone, begun.before, injection, loop.dev[0])
+    return SeedRun(
+        begun.seed,
+        outcome.best_score,
+        injection,
+        sum(p.numel() for p in module.trained()),
+        outcome.steps,
+        outcome.best_step,
+        time.monotonic() - begun.started,
+        list(loop.train),
+        list(loop.dev),
         setup.template,
-        chosen,
     )
 
 

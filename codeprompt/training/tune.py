@@ -18,7 +18,7 @@ from codeprompt.training.finish import finish, untuned
 from codeprompt.training.keeping import Keeping
 from codeprompt.training.measure import peak_memory_mb
 from codeprompt.training.seed import OnEvent, SeedRun, backbone_with, run_seed
-from codeprompt.training.setup import TuneRequest, prepare
+from codeprompt.training.setup import Setup, TuneRequest, prepare
 from codeprompt.types import Score
 
 __all__ = ["SeedRun", "TuneRequest", "TuneResult", "backbone_with", "run_seed", "tune"]
@@ -66,9 +66,16 @@ def tune(
             if best is None or is_better(setup.task.metrics[0], run.dev, best.dev):
                 best = run
         assert best is not None  # `prepare` refuses an empty list of seeds
-        pack, scores, left_out = finish(setup, best, dev_scores)
-        path = save(pack, request.out)
-        before = untuned(setup, best.dev_rows)
+        return packed(setup, best, dev_scores, started)
+
+
+def packed(
+    setup: Setup, best: SeedRun, dev_scores: list[tuple[int, float]], started: float
+) -> TuneResult:
+    """Write the best seed's pack. started: a moment of the monotonic clock."""
+    pack, scores, left_out = finish(setup, best, dev_scores)
+    path = save(pack, setup.request.out)
+    before = untuned(setup, best.dev_rows)
     return TuneResult(
         pack,
         path,
