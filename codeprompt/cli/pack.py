@@ -187,7 +187,7 @@ def import_(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Make a pack of a `peft` checkpoint: prompt tuning, prefix tuning, LoRA."""
+    """Make a pack of a `peft` checkpoint: prompt tuning, prefix tuning, LoRA, IA3."""
     from codeprompt.backbones.load import load_backbone
     from codeprompt.pack import check_target, import_peft, save
 

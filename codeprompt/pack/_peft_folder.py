@@ -21,12 +21,14 @@ METHODS = {
     "P_TUNING": "soft",
     "PREFIX_TUNING": "prefix",
     "LORA": "lora",
+    "IA3": "ia3",
 }
 TASK_TYPES: dict[str, tuple[str, ...]] = {
     "t5": ("SEQ_2_SEQ_LM",),
     "roberta": ("FEATURE_EXTRACTION",),
     "llama": ("CAUSAL_LM",),
 }
+DELTAS = {"LORA": "LoRA", "IA3": "IA3"}
 SWITCHES = (
     "use_dora",
     "use_qalora",
@@ -42,7 +44,7 @@ SWITCHES = (
     "monteclora_config",
     "modules_to_save",
 )
-"""Variants of LoRA that change what its matrices mean, or train something beside them."""
+"""Variants that change what the tensors mean, or train something beside them."""
 INITIAL = (True, False, "true", "gaussian", "eva", "orthogonal")
 """Initial values that leave the backbone's weights alone (PiSSA, OLoRA, CorDA do not)."""
 
@@ -100,8 +102,8 @@ def read_config(folder: Path, backbone: Backbone) -> PeftConfig:
             expected="one of " + ", ".join(METHODS),
         )
     types: tuple[str, ...] = TASK_TYPES[backbone.family]
-    if config.peft_type == "LORA":
-        _check_lora(raw, config)
+    if config.peft_type in DELTAS:
+        _check_deltas(raw, config)
         types = (*types, "FEATURE_EXTRACTION", "")
     if (config.task_type or "") not in types:
         raise PackError(
@@ -112,10 +114,11 @@ def read_config(folder: Path, backbone: Backbone) -> PeftConfig:
     return config
 
 
-def _check_lora(raw: Mapping[str, Any], config: PeftConfig) -> None:
+def _check_deltas(raw: Mapping[str, Any], config: PeftConfig) -> None:
     if used := [name for name in SWITCHES if raw.get(name)]:
         raise PackError(
-            f"The checkpoint's LoRA uses {', '.join(used)}, which a pack cannot express",
+            f"The checkpoint's {DELTAS[config.peft_type]} uses {', '.join(used)}, which a pack "
+            "cannot express",
             do="Merge it in peft, or train it again without",
         )
     if config.bias != "none":

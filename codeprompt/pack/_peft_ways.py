@@ -199,13 +199,12 @@ def export_lora(injection: Injection, backbone: Backbone) -> Exported:
     ranks = {name: down.shape[0] for name, (down, _) in halves.items()}
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     others = {name: rank for name, rank in ranks.items() if rank != common}
-    strip = "roberta." if backbone.family == "roberta" and not _mask_head(backbone) else ""
     tensors: dict[str, Tensor] = {}
     for name, (down, up) in halves.items():
-        path = PREFIX + name.removeprefix(strip)
+        path = PREFIX + outer_name(name, backbone)
         tensors[f"{path}.lora_A.weight"] = down.float()
         tensors[f"{path}.lora_B.weight"] = up.float()
-    pattern = {re.escape(name.removeprefix(strip)): rank for name, rank in others.items()}
+    pattern = {re.escape(outer_name(name, backbone)): rank for name, rank in others.items()}
     return Exported(
         tensors,
         {
@@ -214,7 +213,7 @@ def export_lora(injection: Injection, backbone: Backbone) -> Exported:
             "lora_alpha": common,
             "rank_pattern": pattern,
             "alpha_pattern": pattern,
-            "target_modules": sorted(name.removeprefix(strip) for name in ranks),
+            "target_modules": sorted(outer_name(name, backbone) for name in ranks),
             "bias": "none",
             "fan_in_fan_out": False,
             "lora_dropout": 0.0,
@@ -224,14 +223,11 @@ def export_lora(injection: Injection, backbone: Backbone) -> Exported:
 
 def import_lora(tensors: Mapping[str, Tensor], config: PeftConfig, backbone: Backbone) -> Injection:
     """Low-rank changes with their scale folded into B."""
-    known = linears(backbone)
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         match = LORA_NAME.fullmatch(key)
-        name = match["name"] if match else ""
-        if f"roberta.{name}" in known:  # from a model without a head
-            name = f"roberta.{name}"
-        if match is None or name not in known:
+        name = inner_name(match["name"], backbone) if match else None
+        if match is None or name is None:
             raise PackError(
                 f"The checkpoint changes '{key.removeprefix(PREFIX)}', which a pack on "
                 f"{backbone.name} cannot express",
@@ -298,5 +294,13 @@ def _virtual(backbone: Backbone, length: int, size: int, submodules: int) -> dic
     }
 
 
-def _mask_head(backbone: Backbone) -> bool:
-    return bool(getattr(backbone, "has_mask_head", False))
+def outer_name(name: str, backbone: Backbone) -> str:
+    """A map's name in the Hugging Face module: RoBERTa without its head is not nested."""
+    bare = backbone.family == "roberta" and not getattr(backbone, "has_mask_head", False)
+    return name.removeprefix("roberta.") if bare else name
+
+
+def inner_name(name: str, backbone: Backbone) -> str | None:
+    """The inverse, with a head or without; None where no such map may be changed."""
+    known = linears(backbone)
+    return next((one for one in (f"roberta.{name}", name) if one in known), None)

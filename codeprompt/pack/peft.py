@@ -1,9 +1,9 @@
 """Packs from and to `peft` checkpoints, with equal logits; `peft` itself is never imported.
 
-Known to both: prompt tuning (and P-tuning, which is saved as the same thing), prefix tuning and
-LoRA, on T5 as SEQ_2_SEQ_LM and on RoBERTa as FEATURE_EXTRACTION (LoRA also without a task type, on
-the module with its cloze head). Whatever one side cannot express is refused with the reason; see
-`_peft_ways` for what peft does exactly.
+Known to both: prompt tuning (and P-tuning, which is saved as the same thing), prefix tuning, LoRA
+and IA3, on T5 as SEQ_2_SEQ_LM and on RoBERTa as FEATURE_EXTRACTION (LoRA and IA3 also without a
+task type, on the module with its cloze head). Whatever one side cannot express is refused with the
+reason; see `_peft_ways` and `_peft_ia3` for what peft does exactly.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from codeprompt.pack._peft_folder import (
     read_note,
     regular,
 )
+from codeprompt.pack._peft_ia3 import export_ia3, import_ia3
 from codeprompt.pack._peft_ways import Exported
 from codeprompt.pack.fit import check_backbone
 from codeprompt.pack.packed import Pack
@@ -174,11 +175,17 @@ def _export(pack: Pack, backbone: Backbone) -> tuple[Exported, Template]:
             f"'{pack.card.name}' is a hard prompt: there is nothing to export but its words",
             do="Take the template from its card",
         )
-    known = {"soft slots", "prompt columns", "low-rank changes", "the backbone's own weights"}
+    known = {
+        "soft slots",
+        "prompt columns",
+        "low-rank changes",
+        "scalings",
+        "the backbone's own weights",
+    }
     if len(has) > 1 or not known >= set(has):
         raise PackError(
             f"'{pack.card.name}' has {' and '.join(has)}, which peft cannot express",
-            expected="soft slots, prompt columns or low-rank changes alone",
+            expected="soft slots, prompt columns, low-rank changes or scalings alone",
         )
     if injection.weights:
         raise PackError(
@@ -190,6 +197,8 @@ def _export(pack: Pack, backbone: Backbone) -> tuple[Exported, Template]:
         return ways.export_prompt(injection, pack.template, backbone), rest
     if injection.columns:
         return ways.export_prefix(injection, backbone), pack.template
+    if "scalings" in has:
+        return export_ia3(injection, backbone), pack.template
     return ways.export_lora(injection, backbone), pack.template
 
 
@@ -208,6 +217,8 @@ def _import(
         )
     if config.peft_type == "PREFIX_TUNING":
         return ways.import_prefix(tensors, config, backbone), template
+    if config.peft_type == "IA3":
+        return import_ia3(tensors, backbone), template
     return ways.import_lora(tensors, config, backbone), template
 
 
