@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.checkpoint import hash_tensors
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
-from codeprompt.methods.base import Context, Method
+from codeprompt.methods.base import Context, Given, Method
 from codeprompt.plan import Plan
 from codeprompt.registry import METHODS
 from codeprompt.template import parse, resolve
@@ -38,8 +40,8 @@ def made(name: str, family: str, kind: str = "classify"):  # type: ignore[no-unt
     """A method with defaults on a tiny backbone: (method, backbone, plan, module)."""
     method: Method = METHODS.get(name)
     backbone: Backbone = FAMILY[family]()
-    settings = method.configure({})
     given = given_of(method, backbone)
+    settings = settings_of(method, given)
     hard = parse(HARD[family])
     template = resolve(method.fitted(hard, settings, given), backbone.tokenizer)
     head = method.head(backbone.family) if kind == "classify" else "verbalizer"
@@ -49,6 +51,11 @@ def made(name: str, family: str, kind: str = "classify"):  # type: ignore[no-unt
     words = tuple(ids for _, ids in plan.words)
     context = Context(backbone, template, 0, words, len(labels), head, given)
     return method, backbone, plan, method.build(context, settings)
+
+
+def settings_of(method: Method, given: Sequence[Given]) -> Any:
+    """The defaults, naming the pack to build on where a method takes one."""
+    return method.configure({"of": given[0].name} if hasattr(method.settings, "of") else {})
 
 
 def loss_of(plan: Plan, injection: Injection, kind: str) -> torch.Tensor:
@@ -104,7 +111,8 @@ def test_what_is_exported_is_what_was_tuned(name: str, family: str) -> None:
         exported = Injection.from_tensors(module.export().tensors(), module.export().conventions())
         packed = loss_of(plan, exported, "classify")
     torch.testing.assert_close(packed, tuned)
-    assert bool(exported.weights) is not method.frozen
+    given = given_of(method, plan.backbone)
+    assert bool(exported.weights) is not method.freezes(settings_of(method, given), given)
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)

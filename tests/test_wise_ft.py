@@ -14,6 +14,7 @@ from codeprompt.backbones.serving import prepare
 from codeprompt.backbones.variant import with_weights
 from codeprompt.errors import PackError, UsageError
 from codeprompt.inject import Columns, Injection, collate, interpolated
+from codeprompt.methods.base import Given
 from codeprompt.passes import passed
 from codeprompt.plan import Plan
 from codeprompt.registry import METHODS
@@ -159,3 +160,20 @@ def test_a_candidate_is_what_the_card_says() -> None:
     assert [one.slot_scale is None for _, one in found] == [False, False, True]
     _, module = module_of("wise-ft", tiny_t5(), "summarize", alpha=0.25)
     assert [what for what, _ in module.candidates()] == [{"alpha": 0.25}]
+
+
+def test_what_is_declared_is_what_is_packed() -> None:
+    """`frozen` of the default base; `freezes` of the pack or base that is named."""
+    method = METHODS.get("wise-ft")
+    assert not method.frozen
+    given = [
+        Given("p", Injection(slots=torch.zeros(1, 2)), parse("{soft:1}{code}")),
+        Given("w", Injection(weights={"x": torch.zeros(1)}), parse("{code}")),
+    ]
+    for options, packs, frozen in (
+        ({}, (), False),
+        ({"base": "lora"}, (), True),
+        ({"of": "p"}, given[:1], True),
+        ({"of": "w"}, given[1:], False),
+    ):
+        assert method.freezes(method.configure(options), packs) is frozen

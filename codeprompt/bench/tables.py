@@ -157,7 +157,7 @@ def kind_of(cell: Cell) -> Kind:
     method = METHODS.get(cell.method)
     if not method.learns(cell.options):
         return "untrained"
-    return "frozen" if method.frozen else "weights"
+    return "frozen" if method.freezes(method.configure(cell.options), ()) else "weights"
 
 
 def _row(group: _Group, evaluation: str) -> TableRow:

@@ -89,7 +89,8 @@ def _words(cell: Cell, setup: Setup) -> Verbalizer:
 
 def rate_name(cell: Cell) -> str:
     """The recipe's field that a rate is: of the prompt, or of the weights where they are tuned."""
-    return "lr" if METHODS.get(cell.method).frozen else "backbone_lr"
+    method = METHODS.get(cell.method)
+    return "lr" if method.freezes(method.configure(cell.options), ()) else "backbone_lr"
 
 
 def run_trials(cell: Cell, place: Place, setup: Setup) -> Tried:

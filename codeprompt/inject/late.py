@@ -1,6 +1,6 @@
 """A prompt that enters an encoder late: made at layer m of what the row has become there.
 
-Liu et al. 2022 (Late Prompt Tuning), section 4. The slots stand in the template from the start, so
+Liu et al. 2022 (Late Prompt Tuning). The slots stand in the template from the start, so
 that no position moves, but below layer m nothing sees them: as keys they are masked. At layer m
 their hidden states are replaced, P(x) = vectors + up tanh(down pool(h)), where pool cuts the row's
 real tokens h [n,d] (scaled to a mean square of one) into P stretches and takes the mean of each.

@@ -1,6 +1,6 @@
 """Vectors that are pruned by importance, whole and in pieces, then rewound and trained again.
 
-Ma et al. 2022 (XPrompt), section 3, and Han et al. 2023 (E2VPT), section 3.3: the importance of a
+Ma et al. 2022 (XPrompt) and Han et al. 2023 (E2VPT), section 3.3: the importance of a
 vector, or of one of its contiguous pieces, is E|dL/dgamma| for a factor gamma = 1 on it, summed up
 over the training rows without a step of the optimiser. Pieces are scored where the pruned vectors
 are zero. What survives goes back to its values after the first training.

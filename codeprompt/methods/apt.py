@@ -1,11 +1,11 @@
 """APT: prompts as keys and values alone, in a branch with a softmax of its own.
 
-Wu et al. 2023 (Approximated Prompt Tuning for Vision-Language Pre-trained Models), section 3.3:
-out = Attn(x) + s * softmax(q K_p^T) V_p, with K_p and V_p of low rank [P,r] [r,H*h] in every layer:
-the attention over real tokens keeps its mass, and the added cost is that of P keys. Facts from the
-paper; its code was not read. We differ: s [L] is trained from one, and V_p starts at zero, so that
-training starts at the frozen model exactly. The products are folded: a pack holds key, value
-[L,H,P,h] and gate [L].
+Wu et al. 2023 (Approximated Prompt Tuning for Vision-Language Pre-trained Models): out = Attn(x) +
+s * softmax(q K_p^T) V_p, with K_p and V_p of low rank [P,r] [r,H*h] in every layer: the attention
+over real tokens keeps its mass, and the added cost is that of P keys. Facts from the paper; its
+code was not read. We differ: s [L] is trained from one, and V_p starts at zero, so that training
+starts at the frozen model exactly. The products are folded: a pack holds key, value [L,H,P,h] and
+gate [L].
 """
 
 from __future__ import annotations

@@ -194,6 +194,10 @@ class Method(Generic[S]):
         """The settings as a card keeps them: packs by name, never by path."""
         return asdict(settings)  # type: ignore[call-overload, no-any-return]
 
+    def freezes(self, settings: S, given: Sequence[Given]) -> bool:
+        """`frozen`, where the packs it builds on have a say: whether its pack holds no weights."""
+        return self.frozen
+
     def head(self, family: Family) -> HeadKind:
         """Which classifier the method takes where the user does not say."""
         return "verbalizer"

@@ -1,12 +1,12 @@
 """Late prompt tuning: the prompt enters in the middle of the encoder, made of the row itself.
 
-Liu et al. 2022 (Late Prompt Tuning: A Late Prompt Could Be Better Than Many Prompts), sections 3
-and 4: a late prompt lies nearer to the loss, and a generator (down [r,d], up [d,r]) writes it from
-the states that layer m has of the row (theirs with pooling). P(x) [P,d], one a row. What lies below
-m is computed once a row while training. We differ: the generator's output is added to trained
-vectors [P,d], which start as what the layers below m make of common tokens; both are learned in
-units of those states' own size, which grows with depth in T5; the slots stand before the template's
-hard words and count for positions from the start. m is half the encoder's layers; P = 10, r = 64.
+Liu et al. 2022 (Late Prompt Tuning: A Late Prompt Could Be Better Than Many Prompts): a late prompt
+lies nearer to the loss, and a generator (down [r,d], up [d,r]) writes it from the states that layer
+m has of the row (theirs with pooling). P(x) [P,d], one a row. What lies below m is computed once a
+row while training. We differ: the generator's output is added to trained vectors [P,d], which start
+as what the layers below m make of common tokens; both are learned in units of those states' own
+size, which grows with depth in T5; the slots stand before the template's hard words and count for
+positions from the start. m is half the encoder's layers; P = 10, r = 64.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Multitask prompt tuning: one prompt shared by all sources, bent to a task by rank-one factors.
 
-Wang et al. 2023 (Multitask Prompt Tuning Enables Parameter-Efficient Transfer Learning), section 3:
-P_k = P* o (u_k v_k^T), P* [P,d], u_k [P], v_k [d]. Stage 1 distils K teacher prompts (the sources)
-into P* and their factors: KL on what they predict, and the mean square between hidden states.
-Stage 2 trains P* and the target's factors, which start as the means of the sources', at two
-learning rates (factors 4/3 as fast: 0.4 to 0.3 there). We differ: a pack brings no rows, so
-teachers are asked about the target's, in its template, without their labels; P* starts as the mean
-of the teachers; factors start at one with noise (near zero P_k would be nothing, and P* would learn
-nothing); the pack keeps P_k alone.
+Wang et al. 2023 (Multitask Prompt Tuning Enables Parameter-Efficient Transfer Learning): P_k = P* o
+(u_k v_k^T), P* [P,d], u_k [P], v_k [d]. Stage 1 distils K teacher prompts (the sources) into P* and
+their factors: KL on what they predict, and the mean square between hidden states. Stage 2 trains P*
+and the target's factors, which start as the means of the sources', at two learning rates (factors
+4/3 as fast: 0.4 to 0.3 there). We differ: a pack brings no rows, so teachers are asked about the
+target's, in its template, without their labels; P* starts as the mean of the teachers; factors
+start at one with noise (near zero P_k would be nothing, and P* would learn nothing); the pack keeps
+P_k alone.
 """
 
 from __future__ import annotations

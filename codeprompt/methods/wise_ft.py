@@ -5,8 +5,9 @@ prompts and deltas of every kind by the paths of `inject/interpolate.py`, which 
 is the frozen model exactly, alpha = 1 the tuned pack. Nothing trains: `alphas` [A] are tried and
 the best on dev is packed, of equals the smallest, nearest to the frozen model. A linear head has no
 theta_0: at alpha = 0 it gives every label the same probability. Template and head are the pack's.
- With `alpha` given nothing is chosen: a suite that varies it draws the curves in and out
-of distribution (`benchmarks/wise-ft.toml`).
+`frozen` is declared for the default base, which tunes weights, and `freezes` says it of the pack or
+base that is named. With `alpha` given nothing is chosen: a suite that varies it draws the curves in
+and out of distribution (`benchmarks/wise-ft.toml`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection, interpolated
 from codeprompt.methods.base import Context, Given, HeadKind, Method, PromptModule
+from codeprompt.registry import METHODS
 from codeprompt.template import Template
 
 
@@ -67,6 +69,7 @@ class WiseFt(Method[WiseFtSettings]):
 
     settings = WiseFtSettings
     kind = "weights"
+    frozen = False
     trains = False
 
     def given(self, settings: WiseFtSettings) -> tuple[str, ...]:
@@ -74,6 +77,11 @@ class WiseFt(Method[WiseFtSettings]):
 
     def grows(self, settings: WiseFtSettings) -> tuple[str, ...]:
         return () if settings.of else (settings.base,)
+
+    def freezes(self, settings: WiseFtSettings, given: Sequence[Given]) -> bool:
+        if settings.of and given:
+            return not given[0].injection.weights
+        return bool(METHODS.get(settings.base).frozen)
 
     def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
         return _one(given).template

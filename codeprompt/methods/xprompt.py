@@ -1,11 +1,11 @@
 """XPrompt: a soft prompt whose useless tokens and pieces are pruned, and the rest tuned again.
 
-Ma et al. 2022 (XPrompt: Exploring the Extreme of Prompt Tuning), section 3: train P = 20 vectors
-[P,d]; prune tokens, then 16 contiguous pieces of the survivors, by E|dL/dgamma|; rewind what
-survives to its values after the first training, and train it. We differ: one share is kept on both
-levels, half by default (theirs is the best of 10-90% each). Pruned tokens are gone from the pack
-and from its template, so that the input is shorter; the rows are rendered anew before the second
-training, and what stands behind a dropped slot moves up. A run takes twice the recipe's steps.
+Ma et al. 2022 (XPrompt: Exploring the Extreme of Prompt Tuning): train P = 20 vectors [P,d]; prune
+tokens, then 16 contiguous pieces of the survivors, by E|dL/dgamma|; rewind what survives to its
+values after the first training, and train it. We differ: one share is kept on both levels, half by
+default (theirs is the best of 10-90% each). Pruned tokens are gone from the pack and from its
+template, so that the input is shorter; the rows are rendered anew before the second training, and
+what stands behind a dropped slot moves up. A run takes twice the recipe's steps.
 """
 
 from __future__ import annotations

@@ -68,8 +68,7 @@ def run_seed(
     if setup.grown:
         setup = with_grown(setup, seed, path, keeping)
     method, started = setup.method, time.monotonic()
-    backbone = setup.frozen_backbone if method.frozen else own_copy(setup.backbone)
-    module = method.build(setup.context(backbone, seed), setup.settings)
+    module = method.build(setup.context(setup.backbone, seed), setup.settings)
     parameters = sum(p.numel() for p in module.trained())
     chosen, injection, score = _chosen(setup, module, dev)
     took, template = time.monotonic() - started, setup.template
@@ -104,8 +103,8 @@ def begin_seed(
     if setup.grown:
         setup = with_grown(setup, seed, path, keeping)
     method, started = setup.method, time.monotonic()
-    backbone = frozen or (setup.frozen_backbone if method.frozen else own_copy(setup.backbone))
-    before = guard.fingerprint(backbone) if method.frozen else ""
+    backbone = frozen or (setup.frozen_backbone if setup.freezes else own_copy(setup.backbone))
+    before = guard.fingerprint(backbone) if setup.freezes else ""
     module = method.build(setup.context(backbone, seed), setup.settings)
     loop = Loop(
         replace(setup.plan, backbone=backbone),
@@ -120,7 +119,7 @@ def begin_seed(
         path=path,
         on_event=None if on_event is None else lambda event: on_event(seed, event),
         keeping=keeping,
-        cast=setup.precision == "bf16" and not method.frozen,
+        cast=setup.precision == "bf16" and not setup.freezes,
     )
     if setup.request.resume:
         loop.resume()
@@ -189,7 +188,7 @@ def check(
     setup: Setup, backbone: Backbone, before: str, injection: Injection, example: Example
 ) -> None:
     """The guard, on the float32 backbone that will answer. Raises `TrainingError`."""
-    if setup.method.frozen:
+    if setup.freezes:
         guard.check_frozen(backbone, before)
     else:
         guard.check_tuned(setup.backbone, dict(injection.weights))

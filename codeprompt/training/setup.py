@@ -112,6 +112,11 @@ class Setup:
         beams = self.task.beams if final else 1
         return Decoding(max_new_tokens=self.plan.target_length, beams=beams)
 
+    @property
+    def freezes(self) -> bool:
+        """Whether the backbone's weights stay as they are."""
+        return self.method.freezes(self.settings, self.given)
+
     @cached_property
     def precision(self) -> Literal["float32", "bf16"]:
         """Of the products while training.
@@ -121,7 +126,7 @@ class Setup:
         """
         wanted = self.recipe.precision
         if wanted == "auto":
-            return "bf16" if self.method.frozen and bf16_is_fast() else "float32"
+            return "bf16" if self.freezes and bf16_is_fast() else "float32"
         return wanted
 
     @cached_property

@@ -1,6 +1,6 @@
 """Mixed-task batches: several prompts learn at once, every row of a batch with its own.
 
-Lester et al. 2021 (The Power of Scale), section 1 and figure 2: a frozen model takes rows of many
+Lester et al. 2021 (The Power of Scale): a frozen model takes rows of many
 tasks in one batch, each behind its own prompt. Here this trains, too: the rows of all runs pass the
 encoder together, each run's loss and gradients are its own (a prompt sees its own rows alone), and
 each keeps its order of rows, optimiser, dev set, early stop, random numbers and checkpoint. So
@@ -166,7 +166,7 @@ def _check_shared(setups: Sequence[Setup]) -> None:
     """Raise `UsageError` where one frozen backbone cannot serve all."""
     for setup in setups:
         name, method = setup.request.method, setup.method
-        if not (method.frozen and method.mixable and method.trains):
+        if not (setup.freezes and method.mixable and method.trains):
             raise UsageError(
                 f"The method '{name}' of {setup.request.out} cannot share a batch",
                 expected="a method that trains a prompt on a frozen backbone",
