@@ -22,8 +22,10 @@ from codeprompt.template import parse
 from codeprompt.training import guard
 from codeprompt.training.objective import Objective, Rows
 from codeprompt.types import Example
-from tests.tiny import tiny_roberta, tiny_t5
+from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, module_of, pack_of, prompt_of
+
+TINY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
 
 
 def double(tensor: torch.Tensor) -> np.ndarray:
@@ -46,10 +48,10 @@ def weights_by_hand(gate: Gate, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["attempt", "mixture"])
-@pytest.mark.parametrize("family", ["t5", "roberta"])
+@pytest.mark.parametrize("family", list(TINY))
 def test_slots_are_what_the_papers_formula_gives(name: str, family: str) -> None:
     """P(x) = P_t + sum_k a_k P_k, in a batch with padding, against numpy in float64."""
-    backbone: Backbone = tiny_t5() if family == "t5" else tiny_roberta()
+    backbone: Backbone = TINY[family]()
     plan, module = module_of(name, backbone, "defect")
     gate = module.export().gate
     assert gate is not None
@@ -72,10 +74,11 @@ def test_slots_are_what_the_papers_formula_gives(name: str, family: str) -> None
         np.testing.assert_allclose(double(found[row])[soft], mixed, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["t5", "llama"])
 @pytest.mark.parametrize("name", ["attempt", "mixture"])
-def test_a_mixed_batch_gives_each_row_its_own_gate(name: str) -> None:
+def test_a_mixed_batch_gives_each_row_its_own_gate(name: str, family: str) -> None:
     """Gated, soft and hard prompts in one batch, on the backbone and on its serving copy."""
-    backbone = tiny_t5()
+    backbone: Backbone = TINY[family]()
     prompts = [prompt_of(n, backbone, "summarize") for n in (name, "hard", "soft", "prefix")]
     rows = [Row(i % 4, FIELDS[i % 3]) for i in range(6)]
     for model in (backbone, prepare(backbone, "float32")):
@@ -154,13 +157,14 @@ def alone(prompt: Prompt, k: int) -> Prompt:
 
 
 @pytest.mark.parametrize(("family", "task"), [("t5", "defect"), ("roberta", "defect"),
-                                              ("t5", "summarize")])  # fmt: skip
+                                              ("t5", "summarize"), ("llama", "defect"),
+                                              ("llama", "summarize")])  # fmt: skip
 @pytest.mark.parametrize("served", [False, True])
 def test_an_ensemble_sure_of_one_source_is_that_source(
     family: str, task: str, served: bool
 ) -> None:
     """SESoM's limit, for labels and for text, on the backbone and on its serving copy."""
-    backbone: Backbone = tiny_t5() if family == "t5" else tiny_roberta()
+    backbone: Backbone = TINY[family]()
     model = prepare(backbone, "float32") if served else backbone
     prompt = prompt_of("sesom", backbone, task)
     for k in range(3):
@@ -189,10 +193,11 @@ def test_label_probabilities_are_mixed_by_the_gate() -> None:
         assert found.probabilities["clean"] == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.parametrize("family", ["t5", "llama"])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_written_text_is_mixed_at_every_step(beams: int) -> None:
+def test_written_text_is_mixed_at_every_step(beams: int, family: str) -> None:
     """The score of a greedy answer is the log of sum_k a_k p_k, as it is trained; batches agree."""
-    backbone = tiny_t5()
+    backbone: Backbone = TINY[family]()
     prompts = [prompt_of(n, backbone, "summarize") for n in ("sesom", "soft", "attempt")]
     prompts = [replace(p, decoding=Decoding(max_new_tokens=8, beams=beams)) for p in prompts]
     rows = [Row(i % 3, FIELDS[i // 2]) for i in range(6)]
@@ -204,9 +209,10 @@ def test_written_text_is_mixed_at_every_step(beams: int) -> None:
     guard.check_agrees(prompts[0].plan, prompts[0].injection, Example(FIELDS[0]))
 
 
-def test_the_engine_answers_for_ensembles_beside_others() -> None:
+@pytest.mark.parametrize("family", ["t5", "llama"])
+def test_the_engine_answers_for_ensembles_beside_others(family: str) -> None:
     """Rows of several members board, step and leave beside rows of one; as `answer` has it."""
-    backbone = tiny_t5()
+    backbone: Backbone = TINY[family]()
     packs = {n: pack_of(n, backbone, "summarize") for n in ("sesom", "soft", "lora")}
     with Engine(backbone, precision="float32") as engine:
         for name, pack in packs.items():

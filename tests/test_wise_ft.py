@@ -14,7 +14,7 @@ from codeprompt.backbones.serving import prepare
 from codeprompt.backbones.variant import with_weights
 from codeprompt.errors import PackError, UsageError
 from codeprompt.inject import Columns, Injection, collate, interpolated
-from codeprompt.methods.base import Given
+from codeprompt.methods.base import Context, Given
 from codeprompt.passes import passed
 from codeprompt.plan import Plan
 from codeprompt.registry import METHODS
@@ -23,20 +23,22 @@ from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, module_of
 
 TINY = {"t5": tiny_t5, "roberta": tiny_roberta, "llama": tiny_llama}
+BEHIND = ("agent", "mixed", "ptuning")
+"""Methods whose last slot stands behind the template's last word there."""
 CASES = [
     (name, family)
     for name in METHODS.names()
     for family in METHODS.get(name).families
     if name not in ("hard", "wise-ft")
-    and family != "llama"
     and (name, family) != ("full", "roberta")  # no cloze: `full-template` stands for it
-] + [("soft", "llama"), ("prefix", "llama")]
+    and (name, family) not in [(name, "llama") for name in BEHIND]
+]
 
 
 def tuned_on(name: str, family: str) -> tuple[Backbone, Plan, Injection]:
     """A backbone, a plan on it, and what a method tuned there, with the verbalizer as its head."""
     backbone = TINY[family]()
-    task = "summarize" if family == "llama" else "defect"
+    task = "summarize" if family == "llama" and name != "sesom" else "defect"
     plan, module = module_of(name, backbone, task, head="verbalizer")
     return backbone, plan, module.export()
 
@@ -112,11 +114,11 @@ def test_masked_slots_are_tokens_that_nothing_reads(family: str) -> None:
     torch.testing.assert_close(found.hidden[0][0][real], wanted, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["t5", "roberta"])
+@pytest.mark.parametrize("family", list(TINY))
 def test_half_open_prompts_share_batches_on_the_serving_copy(family: str) -> None:
     """Slots and columns at alpha 0, 0.3 and 1 in one batch, as each alone on the backbone."""
     backbone = TINY[family]()
-    task = "summarize" if family == "t5" else "defect"
+    task = "defect" if family == "roberta" else "summarize"
     prompts = []
     for name in ("soft", "prefix"):
         plan, module = module_of(name, backbone, task)
@@ -160,6 +162,19 @@ def test_a_candidate_is_what_the_card_says() -> None:
     assert [one.slot_scale is None for _, one in found] == [False, False, True]
     _, module = module_of("wise-ft", tiny_t5(), "summarize", alpha=0.25)
     assert [what for what, _ in module.candidates()] == [{"alpha": 0.25}]
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_decoder_that_goes_on_from_a_slot_has_no_frozen_end(name: str) -> None:
+    """Its next token is made of that slot's own state, whoever may read the slot."""
+    backbone, plan, tuned = tuned_on(name, "llama")
+    given = (Given("p", tuned, plan.template),)
+    method = METHODS.get("wise-ft")
+    context = Context(backbone, plan.template, given=given)
+    with pytest.raises(UsageError, match=r"'p' ends its template with a slot"):
+        method.build(context, method.configure({"of": "p"}))
+    front = Given("q", Injection(slots=torch.zeros(1, backbone.d_model)), parse("{soft:1}{code}"))
+    method.build(replace(context, given=(front,)), method.configure({"of": "q"}))
 
 
 def test_what_is_declared_is_what_is_packed() -> None:

@@ -5,9 +5,11 @@ prompts and deltas of every kind by the paths of `inject/interpolate.py`, which 
 is the frozen model exactly, alpha = 1 the tuned pack. Nothing trains: `alphas` [A] are tried and
 the best on dev is packed, of equals the smallest, nearest to the frozen model. A linear head has no
 theta_0: at alpha = 0 it gives every label the same probability. Template and head are the pack's.
-`frozen` is declared for the default base, which tunes weights, and `freezes` says it of the pack or
-base that is named. With `alpha` given nothing is chosen: a suite that varies it draws the curves in
-and out of distribution (`benchmarks/wise-ft.toml`).
+On decoder-only backbones a pack whose template ends with a slot is refused: the next token is made
+of that slot's own state, and there is no frozen end. `frozen` is declared for the default base,
+which tunes weights, and `freezes` says it of the pack or base that is named. With `alpha` given
+nothing is chosen: a suite that varies it draws the curves in and out of distribution
+(`benchmarks/wise-ft.toml`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from codeprompt.errors import UsageError
 from codeprompt.inject import Injection, interpolated
 from codeprompt.methods.base import Context, Given, HeadKind, Method, PromptModule
 from codeprompt.registry import METHODS
-from codeprompt.template import Template
+from codeprompt.template import Soft, Template
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,14 @@ class WiseFt(Method[WiseFtSettings]):
         return {**asdict(settings), "of": str(_one(given))}
 
     def build(self, context: Context, settings: WiseFtSettings) -> PromptModule:
-        tuned, backbone = _one(context.given).injection, context.backbone
+        one, backbone = _one(context.given), context.backbone
+        tuned = one.injection
+        if backbone.family == "llama" and isinstance(one.template.segments[-1], Soft):
+            raise UsageError(
+                f"The pack '{one.name}' ends its template with a slot, from whose own state a "
+                "decoder-only model goes on: no alpha makes that the frozen model",
+                expected="a pack whose slots stand before the template's last word",
+            )
         lowered = replace(backbone.lower(replace(tuned, weights={})), weights=tuned.weights)
         own = backbone.state_dict() if tuned.weights else {}
         return Path(lowered, own, settings.tried)
