@@ -140,12 +140,13 @@ def passed_together(asked: Sequence[Asked]) -> list[Passed]:
     hidden = model.encode(source, injected)
     if len(asked) == 1:
         return [_passed(asked[0], found.rendered, source, hidden, injected)]
+    counts = [len(own.rendered) * len(members(own.lowered)) for own in asked]
     out, start = [], 0
-    for own in asked:
-        stop = start + len(own.rendered) * len(members(own.lowered))
+    for own, count, states in zip(asked, counts, hidden.split(counts), strict=True):
+        stop = start + count
         place = torch.arange(start, stop, device=model.device)
         some = found.rendered[start:stop]
-        out.append(_passed(own, some, source.select(place), hidden[place], injected.select(place)))
+        out.append(_passed(own, some, source.select(place), states, injected.select(place)))
         start = stop
     return out
 

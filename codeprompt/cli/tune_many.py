@@ -80,9 +80,9 @@ def tune_many(plan: Path, resume: bool, threads: int | None, offline: bool, as_j
     """Tune several packs at once: one batch of many tasks on one frozen backbone.
 
     Every row of a batch stands behind its own pack's prompt, and every pack becomes what `tune`
-    would make of it alone (but for rounding). The backbone is in memory once, and a step is one
-    wide pass, which accelerators like; on a processor `tune` one by one is faster, since rows are
-    padded to the longest. Methods that tune weights cannot share a backbone.
+    would make of it alone (but for rounding). The backbone is in memory once; but on a
+    processor this takes longer than `tune` for each, the more so the less alike their rows are in
+    length (docs/decisions.md). Methods that tune weights cannot share a backbone.
     """
     wishes = read_plan(plan)
     from codeprompt.cli.progress import quiet_libraries
