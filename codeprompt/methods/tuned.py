@@ -8,14 +8,12 @@ and packs what it was given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
-from codeprompt.methods.base import Context, Given, HeadKind, Method, PromptModule
-from codeprompt.template import Template
+from codeprompt.methods._given import GivenMethod, the_pack
+from codeprompt.methods.base import Context, PromptModule
 
 
 @dataclass(frozen=True)
@@ -37,30 +35,14 @@ class Fixed(PromptModule):
         return self.injection
 
 
-class Tuned(Method[TunedSettings]):
+class Tuned(GivenMethod[TunedSettings]):
     """The pack's own template and head."""
 
     settings = TunedSettings
     kind = "given"
-    trains = False
-
-    def given(self, settings: TunedSettings) -> tuple[str, ...]:
-        return (settings.of,) if settings.of else ()
-
-    def grows(self, settings: TunedSettings) -> tuple[str, ...]:
-        return () if settings.of else (settings.base,)
-
-    def fitted(self, hard: Template, settings: TunedSettings, given: Sequence[Given]) -> Template:
-        return _one(given).template
-
-    def inherited(self, settings: TunedSettings, given: Sequence[Given]) -> HeadKind | None:
-        return "verbalizer" if _one(given).injection.head is None else "linear"
-
-    def recorded(self, settings: TunedSettings, given: Sequence[Given]) -> dict[str, Any]:
-        return {**asdict(settings), "of": str(_one(given))}
 
     def build(self, context: Context, settings: TunedSettings) -> PromptModule:
-        one = _one(context.given)
+        one = the_pack(context.given)
         head = one.injection.head
         if one.injection.weights:
             raise UsageError(
@@ -75,12 +57,6 @@ class Tuned(Method[TunedSettings]):
             )
         device = context.backbone.device
         return Fixed(one.injection.to(device=device))
-
-
-def _one(given: Sequence[Given]) -> Given:
-    if not given:
-        raise UsageError("There is no pack to build on", do="Name a tuned one: --set of=PACK")
-    return given[0]
 
 
 METHOD = Tuned()

@@ -15,7 +15,7 @@ nothing is chosen: a suite that varies it draws the curves in and out of distrib
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,9 +23,10 @@ from torch import Tensor
 
 from codeprompt.errors import UsageError
 from codeprompt.inject import Injection, interpolated
-from codeprompt.methods.base import Context, Given, HeadKind, Method, PromptModule
+from codeprompt.methods._given import GivenMethod, the_pack
+from codeprompt.methods.base import Context, Given, PromptModule
 from codeprompt.registry import METHODS
-from codeprompt.template import Soft, Template
+from codeprompt.template import Soft
 
 
 @dataclass(frozen=True)
@@ -66,36 +67,20 @@ class Path(PromptModule):
             yield {"alpha": alpha}, interpolated(self.tuned, alpha, self.own).to(torch.float32)
 
 
-class WiseFt(Method[WiseFtSettings]):
+class WiseFt(GivenMethod[WiseFtSettings]):
     """The pack's own template and head."""
 
     settings = WiseFtSettings
     kind = "weights"
     frozen = False
-    trains = False
-
-    def given(self, settings: WiseFtSettings) -> tuple[str, ...]:
-        return (settings.of,) if settings.of else ()
-
-    def grows(self, settings: WiseFtSettings) -> tuple[str, ...]:
-        return () if settings.of else (settings.base,)
 
     def freezes(self, settings: WiseFtSettings, given: Sequence[Given]) -> bool:
         if settings.of and given:
             return not given[0].injection.weights
         return bool(METHODS.get(settings.base).frozen)
 
-    def fitted(self, hard: Template, settings: WiseFtSettings, given: Sequence[Given]) -> Template:
-        return _one(given).template
-
-    def inherited(self, settings: WiseFtSettings, given: Sequence[Given]) -> HeadKind | None:
-        return "verbalizer" if _one(given).injection.head is None else "linear"
-
-    def recorded(self, settings: WiseFtSettings, given: Sequence[Given]) -> dict[str, Any]:
-        return {**asdict(settings), "of": str(_one(given))}
-
     def build(self, context: Context, settings: WiseFtSettings) -> PromptModule:
-        one, backbone = _one(context.given), context.backbone
+        one, backbone = the_pack(context.given), context.backbone
         tuned = one.injection
         if backbone.family == "llama" and isinstance(one.template.segments[-1], Soft):
             raise UsageError(
@@ -106,12 +91,6 @@ class WiseFt(Method[WiseFtSettings]):
         lowered = replace(backbone.lower(replace(tuned, weights={})), weights=tuned.weights)
         own = backbone.state_dict() if tuned.weights else {}
         return Path(lowered, own, settings.tried)
-
-
-def _one(given: Sequence[Given]) -> Given:
-    if not given:
-        raise UsageError("There is no pack to interpolate", do="Name a tuned one: --set of=PACK")
-    return given[0]
 
 
 METHOD = WiseFt()
