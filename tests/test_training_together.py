@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from codeprompt.backbones.decoding import Decoding
 from codeprompt.errors import UsageError
 from codeprompt.pack import load
 from codeprompt.recipes import Recipe
+from codeprompt.training.keeping import Keeping, StopError
 from codeprompt.training.loop import Loop
 from codeprompt.training.setup import TuneRequest
 from codeprompt.training.together import losses_back, run_together, tune_together
@@ -139,6 +142,25 @@ def test_packs_tuned_together_are_those_tuned_alone(folder: Path) -> None:
         for name, tensor in mine.items():
             torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)
         assert not (folder / f".{one.out.name}.tuning").exists()
+
+
+def test_packs_that_were_stopped_go_on(folder: Path) -> None:
+    """Each from its own checkpoint, wherever that is: the packs are those of an undisturbed run."""
+    tasks = {"s": "summarize", "d": "defect"}
+    calm = tune_together([request(folder, task, f"{n}-calm") for n, task in tasks.items()])
+    asked = itertools.count()
+    keeping = Keeping(0.0, math.inf, lambda: next(asked) == 2)  # in the second step of the first
+    with pytest.raises(StopError):
+        tune_together([request(folder, task, n) for n, task in tasks.items()], None, keeping)
+    steps: list[tuple[str, int]] = []
+    found = tune_together(
+        [request(folder, task, n, resume=True) for n, task in tasks.items()],
+        lambda r, seed, event: steps.append((r.out.name, event.step)),
+    )
+    assert steps == [("s", 3), ("d", 2), ("d", 3)]
+    for one, other in zip(found, calm, strict=True):
+        for name, tensor in load(one.path).injection.tensors().items():
+            assert torch.equal(tensor, load(other.path).injection.tensors()[name])
 
 
 def test_what_cannot_share_a_batch_is_refused(folder: Path) -> None:
