@@ -19,6 +19,7 @@ from codeprompt.data.base import Columns
 from codeprompt.data.fingerprint import fingerprint
 from codeprompt.data.sources import load_data, open_source
 from codeprompt.errors import DataError, UsageError
+from codeprompt.languages.functions import is_spaced
 from codeprompt.registry import TASKS
 
 DEFECT, SUMMARIZE, TRANSLATE = (
@@ -85,6 +86,8 @@ def test_devign_labels_language_and_positive_share_are_the_published_ones(
     assert set(counts) == {"clean", "defective"}
     assert {e.fields["language"] for e in test} == {"c"}
     assert {e.fields["project"] for e in test} == {"FFmpeg", "qemu"}
+    lines = [e.fields["code"] for e in test if "\n" in e.fields["code"].strip()]
+    assert len(lines) > 2700 and all(is_spaced(code) for code in lines)  # no label in the layout
     dev = source.split("valid")
     assert 2400 < len(dev) <= 2458
     assert fingerprint(dev) == fingerprint(load_data(shared_data / "devign", DEFECT, split="valid"))

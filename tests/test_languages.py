@@ -17,8 +17,10 @@ from codeprompt.languages import find_language, find_languages, language_of, nee
 from codeprompt.languages.functions import (
     Function,
     functions,
+    is_spaced,
     one_line,
     parses,
+    spaced,
     summary_of,
     tokens,
 )
@@ -440,3 +442,11 @@ def test_a_text_goes_on_one_line_as_translation_pairs_are_written() -> None:
     assert one_line(text, "java") == wanted
     python = "def f():\n    return 1\n"
     assert one_line(python, "python") == python
+
+
+def test_a_text_is_spaced_once() -> None:
+    """Every line gets an empty one behind it, once; a single line has no layout."""
+    plain = "int f()\n{\n\n    return 1;\n}\n"
+    assert spaced(plain) == "int f()\n\n{\n\n\n\n    return 1;\n\n}\n\n"
+    assert spaced(spaced(plain)) == spaced(plain) == spaced(plain.replace("\n", "\r\n"))
+    assert is_spaced(spaced(plain)) and not is_spaced(plain) and not is_spaced("int f();")

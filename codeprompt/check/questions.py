@@ -17,6 +17,7 @@ from codeprompt.languages.functions import (
     one_line,
     parse,
     source_bytes,
+    spaced,
     tokens,
 )
 from codeprompt.types import Prediction
@@ -37,8 +38,8 @@ class Question:
         """What a template may ask for; the documentation is cut out, as in training.
 
         extra: fields that the file does not hold (`target_language`); they win.
-        form: what the pack was tuned on (its card's `data.form`): source text, its tokens, or the
-        text on one line.
+        form: what the pack was tuned on (its card's `data.form`): source text, its tokens, the
+        text on one line, or with an empty line after every line.
         """
         function = self.function
         code = function.bare
@@ -46,6 +47,8 @@ class Question:
             code = " ".join(tokens(code, function.language))
         elif form == "line":
             code = one_line(code, function.language)
+        elif form == "spaced":
+            code = spaced(code)
         return {
             "code": code,
             "raw_code": function.bare,

@@ -12,13 +12,12 @@ from typing import Any
 from codeprompt.data.base import Columns
 from codeprompt.errors import DataError
 from codeprompt.languages import find_language, is_language
+from codeprompt.languages.functions import spaced
 from codeprompt.types import Example
 
 Row = Mapping[str, Any]
-# Facts that a published data set states nowhere in its rows: columns it is known by, and fields.
-KNOWN: tuple[tuple[frozenset[str], Mapping[str, str]], ...] = (
-    (frozenset({"project", "func", "target"}), {"language": "c"}),  # Devign
-)
+DEVIGN = frozenset({"project", "func", "target"})
+"""Columns it is known by. Its rows state nowhere that they are C, and are read in one layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,7 @@ class _Plan:
     constants: Mapping[str, str]
     group: tuple[str, ...]
     has_id: bool
+    spaced: bool
 
 
 def to_examples(
@@ -60,8 +60,14 @@ def to_examples(
                     f"{where} has nothing in the column '{column}' ({field})",
                     do="Fill it or leave the row out",
                 )
+        group = _group(
+            row, plan, fields
+        )  # before the layout is changed: splits stay what they were
+        if plan.spaced:
+            both = {"code", "raw_code"} & fields.keys()
+            fields |= {name: spaced(fields[name]) for name in both}
         target = _target(row.get(plan.target), columns.labels, where, plan.target)
-        yield Example(fields, target, _id(row, plan, name, at), _group(row, plan, fields))
+        yield Example(fields, target, _id(row, plan, name, at), group)
 
 
 def _plan(row: Row, columns: Columns, user: Mapping[str, str], name: str) -> _Plan:
@@ -84,9 +90,8 @@ def _plan(row: Row, columns: Columns, user: Mapping[str, str], name: str) -> _Pl
     if target is None:
         raise _missing("a column for the target", columns.target, there, name)
     constants = dict(columns.defaults)
-    for known, facts in KNOWN:
-        if known <= set(there):
-            constants.update(facts)
+    if set(there) >= DEVIGN:
+        constants["language"] = "c"
     for field, column in (("language", fields.get("code", "")), ("target_language", target)):
         if field in accepted and field not in fields and is_language(column):
             constants[field] = find_language(column).name
@@ -94,7 +99,9 @@ def _plan(row: Row, columns: Columns, user: Mapping[str, str], name: str) -> _Pl
     group: tuple[str, ...] = ("group",) if "group" in row else ()
     if not group and "path" in row:
         group = ("repo", "path") if "repo" in row else ("path",)
-    return _Plan(fields, target, constants, group, isinstance(row.get("id"), str))
+    return _Plan(
+        fields, target, constants, group, isinstance(row.get("id"), str), set(there) >= DEVIGN
+    )
 
 
 def _missing(what: str, wanted: Iterable[str], there: list[str], name: str) -> DataError:

@@ -47,14 +47,15 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a prompt was tuned on.
 
     shots: as asked for, None for all. rows, dev_rows: as used. form: whether `code` was source
-    text, the tokens of it with one space between (CodeSearchNet), or the text on one line
-    (CodeTrans); questions are put in the same form.
+    text, the tokens of it with one space between (CodeSearchNet), the text on one line
+    (CodeTrans), or the text with an empty line after every line (Devign); questions are put in the
+    same form.
     languages, target_languages: of the code in those rows, and of what it becomes; older cards do
     not say, and say so by leaving them out, as their `integrity` counts every field.
     """
 
     where: str = ""
-    form: Literal["text", "tokens", "line"] = "text"
+    form: Literal["text", "tokens", "line", "spaced"] = "text"
     fingerprint: str = ""
     shots: Count | None = None
     rows: Count = 0

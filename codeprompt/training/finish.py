@@ -10,7 +10,7 @@ from typing import Any
 from codeprompt.answer import Prompt
 from codeprompt.data.fingerprint import fingerprint
 from codeprompt.inject import Injection
-from codeprompt.languages.functions import FREE
+from codeprompt.languages.functions import FREE, is_spaced
 from codeprompt.pack import Pack, make_pack
 from codeprompt.plan import Plan
 from codeprompt.training.calibrate import label_prior, threshold
@@ -100,14 +100,18 @@ def _card(
 
 def _form(rows: Sequence[Example], kind: Kind) -> str:
     """`tokens` where the rows' code is not the source text as it stands; `line` where all of it is
-    on one line, and a text is written in answer (a label may be a line's)."""
+    on one line, and a text is written in answer (a label may be a line's); `spaced` where an empty
+    line stands behind every line."""
     fields = rows[0].fields if rows else {}
     code = fields.get("code", "")
     if fields.get("raw_code", code) != code:
         return "tokens"
+    texts = [row.fields.get("code", "").strip() for row in rows]
+    lines = [text for text in texts if "\n" in text]
+    if len(lines) > 1 and all(is_spaced(text) for text in lines):
+        return "spaced"
     free = all(row.fields.get("language") in FREE for row in rows)
-    joined = all("\n" not in row.fields.get("code", "").strip() for row in rows)
-    return "line" if kind == "generate" and len(rows) > 1 and free and joined else "text"
+    return "line" if kind == "generate" and len(rows) > 1 and free and not lines else "text"
 
 
 def _languages(rows: Sequence[Example]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from codeprompt.languages.functions.function import Function
 from codeprompt.languages.functions.imports import imports
 from codeprompt.languages.functions.one_line import FREE, one_line
 from codeprompt.languages.functions.reading import parse, parses, source_bytes
+from codeprompt.languages.functions.spaced import is_spaced, spaced
 from codeprompt.languages.functions.summary import summary_of
 from codeprompt.languages.functions.tokens import tokens
 from codeprompt.languages.functions.walk import functions
@@ -20,10 +21,12 @@ __all__ = [
     "Function",
     "functions",
     "imports",
+    "is_spaced",
     "one_line",
     "parse",
     "parses",
     "source_bytes",
+    "spaced",
     "summary_of",
     "tokens",
 ]
