@@ -18,7 +18,7 @@ from codeprompt.methods.base import Context, PromptModule
 from codeprompt.methods.dept import DeptSettings, shape
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.template import parse, resolve
-from tests.test_peft import TARGET, inputs, peft_t5, theirs
+from tests.peft_pairs import TARGET, inputs, peft_t5, theirs
 from tests.tiny import tiny_llama, tiny_roberta, tiny_t5
 
 DELTAS = ("adapter", "bitfit", "ia3", "lora", "apt")

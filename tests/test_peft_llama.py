@@ -13,7 +13,7 @@ from codeprompt.backbones.base import Source
 from codeprompt.inject import Delta, Injection, collate
 from codeprompt.pack import Pack, export_peft, import_peft
 from codeprompt.template import render
-from tests.test_peft import CLOSE, CODE, columns, differs, inputs, make, marked, quiet, theirs
+from tests.peft_pairs import CLOSE, CODE, columns, differs, inputs, make, marked, quiet, theirs
 from tests.tiny import tiny_llama
 
 peft = pytest.importorskip("peft")

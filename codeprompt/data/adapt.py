@@ -60,9 +60,8 @@ def to_examples(
                     f"{where} has nothing in the column '{column}' ({field})",
                     do="Fill it or leave the row out",
                 )
-        group = _group(
-            row, plan, fields
-        )  # before the layout is changed: splits stay what they were
+        # Before the layout is changed, so that splits stay what they were.
+        group = _group(row, plan, fields)
         if plan.spaced:
             both = {"code", "raw_code"} & fields.keys()
             fields |= {name: spaced(fields[name]) for name in both}
@@ -90,7 +89,8 @@ def _plan(row: Row, columns: Columns, user: Mapping[str, str], name: str) -> _Pl
     if target is None:
         raise _missing("a column for the target", columns.target, there, name)
     constants = dict(columns.defaults)
-    if set(there) >= DEVIGN:
+    devign = set(there) >= DEVIGN
+    if devign:
         constants["language"] = "c"
     for field, column in (("language", fields.get("code", "")), ("target_language", target)):
         if field in accepted and field not in fields and is_language(column):
@@ -99,9 +99,7 @@ def _plan(row: Row, columns: Columns, user: Mapping[str, str], name: str) -> _Pl
     group: tuple[str, ...] = ("group",) if "group" in row else ()
     if not group and "path" in row:
         group = ("repo", "path") if "repo" in row else ("path",)
-    return _Plan(
-        fields, target, constants, group, isinstance(row.get("id"), str), set(there) >= DEVIGN
-    )
+    return _Plan(fields, target, constants, group, isinstance(row.get("id"), str), devign)
 
 
 def _missing(what: str, wanted: Iterable[str], there: list[str], name: str) -> DataError:

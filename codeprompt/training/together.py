@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,12 +21,11 @@ from codeprompt.backbones.load import load_backbone
 from codeprompt.errors import UsageError
 from codeprompt.pack import check_target
 from codeprompt.passes import Asked, Passed, passed_together
-from codeprompt.training.evaluate import is_better
 from codeprompt.training.keeping import Keeping
 from codeprompt.training.loop import Event, Loop, Outcome
-from codeprompt.training.seed import SeedRun, begin_seed, end_seed
+from codeprompt.training.seed import begin_seed, end_seed
 from codeprompt.training.setup import Setup, TuneRequest, prepare
-from codeprompt.training.tune import TuneResult, checkpoint_folder, packed
+from codeprompt.training.tune import Best, TuneResult, checkpoint_folder
 
 OnNews = Callable[[TuneRequest, int, Event], None]
 
@@ -98,7 +96,7 @@ def tune_together(
     setups = [prepare(request, backbone) for request in requests]
     _check_shared(setups)
     frozen = setups[0].frozen_backbone
-    found = [_Best(setup) for setup in setups]
+    found = [Best(setup) for setup in setups]
     with ExitStack() as stack:
         folders = [stack.enter_context(checkpoint_folder(request)) for request in requests]
         for seeds in zip(*(request.seeds for request in requests), strict=True):
@@ -117,24 +115,6 @@ def tune_together(
             for best, own, outcome in zip(found, begun, outcomes, strict=True):
                 best.take(end_seed(own, outcome))
         return [best.packed(started) for best in found]
-
-
-@dataclass
-class _Best:
-    """The best seed so far of a request, and the dev scores of all."""
-
-    setup: Setup
-    run: SeedRun | None = None
-    scores: tuple[tuple[int, float], ...] = ()
-
-    def take(self, run: SeedRun) -> None:
-        self.scores += ((run.seed, run.dev),)
-        if self.run is None or is_better(self.setup.task.metrics[0], run.dev, self.run.dev):
-            self.run = run
-
-    def packed(self, started: float) -> TuneResult:
-        assert self.run is not None  # there is one seed at least
-        return packed(self.setup, self.run, list(self.scores), started)
 
 
 def _told(on_news: OnNews, request: TuneRequest) -> Callable[[int, Event], None]:

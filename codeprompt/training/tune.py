@@ -57,22 +57,37 @@ def tune(
     check_target(request.out)
     backbone = load_backbone(request.backbone, allow_hub=request.allow_hub)
     setup = prepare(request, backbone)
-    best: SeedRun | None = None
-    dev_scores: list[tuple[int, float]] = []
+    best = Best(setup)
     with checkpoint_folder(request) as folder:
         for seed in request.seeds:
-            run = run_seed(setup, seed, folder / f"seed-{seed}.safetensors", on_event, keeping)
-            dev_scores.append((seed, run.dev))
-            if best is None or is_better(setup.task.metrics[0], run.dev, best.dev):
-                best = run
-        assert best is not None  # `prepare` refuses an empty list of seeds
-        return packed(setup, best, dev_scores, started)
+            path = folder / f"seed-{seed}.safetensors"
+            best.take(run_seed(setup, seed, path, on_event, keeping))
+        return best.packed(started)
 
 
-def packed(
+@dataclass
+class Best:
+    """The best seed so far of a request, and the dev scores of all."""
+
+    setup: Setup
+    run: SeedRun | None = None
+    scores: tuple[tuple[int, float], ...] = ()
+
+    def take(self, run: SeedRun) -> None:
+        """One more seed; of equals the first is kept."""
+        self.scores += ((run.seed, run.dev),)
+        if self.run is None or is_better(self.setup.task.metrics[0], run.dev, self.run.dev):
+            self.run = run
+
+    def packed(self, started: float) -> TuneResult:
+        """Write the best seed's pack. started: a moment of the monotonic clock."""
+        assert self.run is not None  # `prepare` refuses an empty list of seeds
+        return _packed(self.setup, self.run, list(self.scores), started)
+
+
+def _packed(
     setup: Setup, best: SeedRun, dev_scores: list[tuple[int, float]], started: float
 ) -> TuneResult:
-    """Write the best seed's pack. started: a moment of the monotonic clock."""
     pack, scores, left_out = finish(setup, best, dev_scores)
     path = save(pack, setup.request.out)
     before = untuned(setup, best.dev_rows)

@@ -45,7 +45,7 @@ class Store:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError):
             return None
-        if told != hash_tensors(tensors):
+        if tensors.keys() != {"values", "scale"} or told != hash_tensors(tensors):
             return None
         return tensors["values"], tensors["scale"]
 
