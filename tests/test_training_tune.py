@@ -1,9 +1,7 @@
-"""`tune`: data, shots, seeds, the guard, the pack, and everything a user can get wrong."""
+"""`tune`: data, shots, seeds, the guard, the pack."""
 
 from __future__ import annotations
 
-import errno
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,103 +17,27 @@ from codeprompt.backbones.variant import own_copy, with_weights
 from codeprompt.engine import Engine, Request
 from codeprompt.errors import (
     BackboneError,
-    CodepromptError,
-    DataError,
-    TemplateError,
     TrainingError,
-    UsageError,
 )
 from codeprompt.inject import NOTHING, Injection
-from codeprompt.pack import folder as pack_folder
 from codeprompt.pack import load
 from codeprompt.pack.card import DataCard
 from codeprompt.registry import METHODS
 from codeprompt.training import guard, seed
 from codeprompt.training.finish import _form
 from codeprompt.training.setup import Setup, prepare
-from codeprompt.training.tune import TuneRequest, checkpoint_folder, run_seed, tune
+from codeprompt.training.tune import TuneRequest, run_seed, tune
 from codeprompt.types import Example
-from tests.tiny import tiny_llama, tiny_roberta, tiny_t5, write_checkpoint
+from tests.tiny import tiny_roberta, tiny_t5, write_checkpoint
 from tests.tuned import ABOUT, FIELDS, TOGETHER, module_of, source_packs
-
-QUICK: dict[str, Any] = {
-    "steps": 4,
-    "evaluate_every": 2,
-    "batch": 3,
-    "shots": 6,
-    "dev": 5,
-    "source_length": 48,
-    "precision": "float32",
-}
-
-
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-
-
-def summaries(start: int, count: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "code": f"def f{i}(x):\n    return x + {i}",
-            "docstring": f"Adds {i}.",
-            "language": "python",
-            "path": f"src/f{i}.py",
-        }
-        for i in range(start, start + count)
-    ]
-
-
-def defects(start: int, count: int, labels: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
-    return [
-        {
-            "func": f"int f{i}(int *p) {{ return *p + {i}; }}",
-            "target": labels[i % len(labels)],
-            "path": f"src/f{i}.c",
-        }
-        for i in range(start, start + count)
-    ]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Backbones of all families and a data set for each kind of task."""
-    root = tmp_path_factory.mktemp("place")
-    tiny_t5(root / "t5")
-    tiny_roberta(root / "roberta")
-    tiny_llama(root / "llama")
-    jsonl(root / "sum" / "train.jsonl", summaries(0, 20))
-    jsonl(root / "sum" / "valid.jsonl", summaries(50, 8))
-    jsonl(root / "defect" / "train.jsonl", defects(0, 20))
-    jsonl(root / "defect" / "valid.jsonl", defects(50, 8))
-    return root
-
-
-Ask = Callable[..., TuneRequest]
-
-
-@pytest.fixture
-def ask(place: Path, tmp_path: Path) -> Ask:
-    """A quick request; recipe settings go through `overrides`."""
-
-    def make(task: str = "summarize", *, on: str = "t5", **given: Any) -> TuneRequest:
-        overrides = {**QUICK, **given.pop("overrides", {})}
-        if on == "llama" or given.get("method") == "metadata":  # templates of more words
-            overrides["source_length"] = 96
-        if task == "summarize":
-            overrides.setdefault("target_length", 6)
-        elif "language" not in given:
-            given["language"] = "c"
-        values = {
-            "data": str(place / ("sum" if task == "summarize" else "defect")),
-            "out": tmp_path / "pack",
-            "backbone": str(place / on),
-            "allow_hub": False,
-            **given,
-        }
-        return TuneRequest(task, overrides=overrides, **values)
-
-    return make
+from tests.tuning import (
+    Ask,
+    defects,
+    jsonl,
+    made_place,  # noqa: F401 (a fixture)
+    quick_request,  # noqa: F401 (a fixture)
+    summaries,
+)
 
 
 def sourced(method: str, folder: Path, backbone: Path) -> dict[str, Any]:
@@ -338,136 +260,6 @@ def test_a_dev_set_of_one_class_leaves_out_what_it_leaves_undefined(
     assert "roc-auc" not in {s.metric for s in result.scores}
 
 
-MISTAKES: list[tuple[str, dict[str, Any], type[CodepromptError], str]] = [
-    ("summarize", {"overrides": {"shots": 21}}, DataError, r"21 shots .* there are 20 examples"),
-    (
-        "defect",
-        {"overrides": {"shots": 11, "per_class": True}},
-        DataError,
-        r"11 shots .* 10 examples of the class",
-    ),
-    ("summarize", {"seeds": ()}, UsageError, r"The seeds are \[\]"),
-    ("summarize", {"seeds": (1, 1)}, UsageError, r"all unlike"),
-    ("summarize", {"head": "linear"}, UsageError, "linear head cannot write text"),
-    ("defect", {"head": "linear", "method": "hard"}, UsageError, "a linear head must be trained"),
-    ("summarize", {"template": "{code} {project}"}, DataError, r"asks for project.*--columns"),
-    (
-        "defect",
-        {"template": "{code} {target_language}"},
-        DataError,
-        "Give --target-language NAME",
-    ),
-    ("summarize", {"on": "roberta"}, BackboneError, "is an encoder and cannot write text"),
-    ("defect", {"on": "roberta", "template": "{code}"}, TemplateError, r"has no \{mask\}"),
-    ("summarize", {"options": {"lenght": 3}}, UsageError, "no setting 'lenght'"),
-    ("summarize", {"recipe": "few-shots"}, UsageError, "Did you mean 'few-shot'"),
-    ("summarize", {"method": "sofd"}, UsageError, "Did you mean 'soft'"),
-]
-
-
-@pytest.mark.parametrize(("task", "given", "error", "text"), MISTAKES)
-def test_a_mistake_is_told_before_any_work(
-    ask: Ask, task: str, given: dict[str, Any], error: type[CodepromptError], text: str
-) -> None:
-    """Each has its own message and leaves nothing behind."""
-    request = ask(task, **given)
-    with pytest.raises(error, match=text):
-        tune(request, lambda *_: pytest.fail("a step was taken"))
-    assert not request.out.exists()
-
-
-@pytest.mark.parametrize(
-    ("train", "valid", "text"),
-    [
-        (defects(0, 6, (1,)), defects(9, 4), "All 6 rows .* have one label, 'defective'"),
-        (defects(0, 6), [], r"valid.jsonl is empty"),
-    ],
-    ids=["one class", "empty dev"],
-)
-def test_data_that_is_too_little_is_told(
-    ask: Ask, tmp_path: Path, train: list[Any], valid: list[Any], text: str
-) -> None:
-    """One class only, or nothing to select on."""
-    jsonl(tmp_path / "d" / "train.jsonl", train)
-    jsonl(tmp_path / "d" / "valid.jsonl", valid)
-    with pytest.raises(DataError, match=text):
-        tune(ask("defect", data=str(tmp_path / "d")))
-
-
-def test_a_full_disk_while_the_pack_is_saved_keeps_the_run(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No half pack; with --resume the pack is written without a further step."""
-    request = ask(method="lora")
-
-    def full(path: Path, data: bytes) -> None:
-        path.write_bytes(data[:10])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pack_folder, "_write", full)
-        with pytest.raises(CodepromptError, match=r"disk is full .*--resume"):
-            tune(request)
-    assert not request.out.exists()
-    again = replace(request, resume=True)
-    tune(again, lambda *_: pytest.fail("a step was taken"))
-    load(request.out)
-
-
-def test_a_pack_cannot_be_tuned_twice_at_once(ask: Ask) -> None:
-    """The second run is told; the first goes on."""
-    request = ask()
-    with (
-        checkpoint_folder(request),
-        pytest.raises(TrainingError, match="Another run is tuning"),
-    ):
-        tune(request)
-    tune(request)
-
-
-def test_halves_of_killed_writers_are_cleared_away(ask: Ask) -> None:
-    """They would fill the disk; whole checkpoints stay where they are to be resumed."""
-    request = replace(ask(), resume=True)
-    folder = request.out.parent / ".pack.tuning"
-    folder.mkdir()
-    for name in (".seed-0.safetensors.abc.tmp", "seed-0.safetensors"):
-        (folder / name).write_bytes(b"x")
-    with checkpoint_folder(request):
-        assert {p.name for p in folder.iterdir()} - {"lock"} == {"seed-0.safetensors"}
-
-
-def test_without_resume_a_run_starts_afresh(ask: Ask) -> None:
-    """Checkpoints of an earlier run are thrown away; with it, another run's are refused."""
-    request = ask()
-    steps: list[int] = []
-    for resume, settings in ((False, {}), (True, {"lr": 0.5}), (False, {"lr": 0.5})):
-        asked = replace(request, resume=resume, overrides={**request.overrides, **settings})
-        if resume:
-            with pytest.raises(TrainingError, match="other settings"):
-                tune(asked)
-            continue
-        events: list[int] = []
-        with pytest.raises(KeyboardInterrupt):
-            tune(asked, lambda _, e, seen=events: stop_at(e.step, 3, seen))  # type: ignore[misc]
-        steps.append(len(events))
-    assert steps == [3, 3]
-
-
-def stop_at(step: int, last: int, seen: list[int]) -> None:
-    seen.append(step)
-    if step == last:
-        raise KeyboardInterrupt
-
-
-def test_a_folder_of_something_else_is_not_overwritten(ask: Ask) -> None:
-    """Told before any work."""
-    request = ask()
-    request.out.mkdir()
-    (request.out / "thesis.txt").write_text("mine")
-    with pytest.raises(CodepromptError, match="is no pack"):
-        tune(request, lambda *_: pytest.fail("a step was taken"))
-
-
 def test_a_backbone_without_a_mask_head_takes_a_linear_head(ask: Ask, tmp_path: Path) -> None:
     """The cloze is refused with the way out, and the way out works."""
     bare = write_checkpoint(tiny_roberta(mask_head=False), tmp_path / "bare")
@@ -504,14 +296,6 @@ def test_a_card_says_that_its_rows_are_on_one_line() -> None:
     assert _form([Example({**line, "language": "python"}, "x")] * 2, "generate") == "text"
     assert _form(rows, "classify") == "text"
     assert _form([Example({**line, "raw_code": "int f() {}"}, "x")], "generate") == "tokens"
-
-
-def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -> None:
-    """No hidden folder stays beside where the pack would have been."""
-    request = ask()
-    with pytest.raises(ValueError, match="broken"), checkpoint_folder(request):
-        raise ValueError("broken")
-    assert not (request.out.parent / ".pack.tuning").exists()
 
 
 @pytest.mark.parametrize(("method", "grown"), [("sesom", 2), ("wise-ft", 0)])
