@@ -104,7 +104,6 @@ def prepare(folder: Path, options: argparse.Namespace) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {
         **inherited,
-        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),  # as an installer leaves it
         "CODEPROMPT_HOME": str(folder / "home"),
         "CODEPROMPT_DATA": str(folder / "data"),
         "OMP_NUM_THREADS": str(options.threads),
