@@ -15,6 +15,7 @@ NAMES = {
     "mixed-batch": "mixed_batch",
     "precision": "precision",
     "train-step": "train_step",
+    "tune-many": "tune_many",
     "beside-tuning": "beside_tuning",
 }
 

@@ -64,10 +64,7 @@ def step_of(backbone: Backbone, name: str, *, keep: bool) -> Callable[[], float]
     template = resolve(method.template(hard, settings), backbone.tokenizer)
     plan = Plan(backbone, template, "generate", SOURCE, TARGET, (), None, None)
     module = method.build(Context(backbone, template), settings)
-    files = sorted(Path(codeprompt.__file__).parent.rglob("*.py"), key=lambda p: -p.stat().st_size)
-    texts = [file.read_text(encoding="utf-8") for file in files[:ROWS]]
-    rows = Rows.of(plan, [Example({"code": text}, text[:400]) for text in texts])
-    objective = Objective(plan, rows)
+    objective = Objective(plan, rows_of(plan, ROWS))
     objective.states.fits = keep
     optimizer = torch.optim.AdamW(module.trained(), lr=1e-3)
     count = 0
@@ -84,3 +81,10 @@ def step_of(backbone: Backbone, name: str, *, keep: bool) -> Callable[[], float]
         return float(loss.detach())
 
     return step
+
+
+def rows_of(plan: Plan, count: int) -> Rows:
+    """So many of this package's own files, the longest first."""
+    files = sorted(Path(codeprompt.__file__).parent.rglob("*.py"), key=lambda p: -p.stat().st_size)
+    texts = [file.read_text(encoding="utf-8") for file in files[:count]]
+    return Rows.of(plan, [Example({"code": text}, text[:400]) for text in texts])

@@ -24,14 +24,10 @@ def run_arm(asked: dict[str, Any]) -> dict[str, Any]:
     from codeprompt.registry import METHODS
 
     quiet_libraries()
-    from codeprompt.backbones.serving.kernels import bf16_is_fast
     from codeprompt.training.tune import TuneRequest, tune
 
     folder, method = Path(asked["folder"]), asked["method"]
     seeds = tuple(range(asked["seeds"] if METHODS.get(method).trains else 1))
-    overrides = dict(asked["recipe"])
-    if METHODS.get(method).trains and bf16_is_fast():
-        overrides["precision"] = "bf16"  # a prompt's own default; so that weights have it too
     rows = rows_of(folder / "data" / "test.jsonl")
     runs, peak, seconds, parameters = [], 0.0, 0.0, 0
     with TuneProgress(seeds, METRIC) as progress:
@@ -44,7 +40,7 @@ def run_arm(asked: dict[str, Any]) -> dict[str, Any]:
                 backbone=asked["backbone"],
                 method=method,
                 seeds=(seed,),
-                overrides=overrides,
+                overrides=asked["recipe"],
             )
             result = tune(request, progress)
             peak, parameters = max(peak, result.peak_memory_mb), result.parameters
