@@ -165,7 +165,7 @@ def test_the_pack_that_ships_is_asked_about_its_language_alone(tmp_path: Path) -
     left = run("check", source)
     assert left.exit_code == 0, left.output
     assert "Left out: 1 x function in Python" in left.stderr
-    assert "was tuned on c alone" in left.stderr and "0 findings" in left.stderr
+    assert "was tuned on C alone" in left.stderr and "0 findings" in left.stderr
     named = run("check", source, "--pack", "defect")
     assert "in 1 functions of 1 files" in named.stderr
 

@@ -11,6 +11,7 @@ import click
 from codeprompt.cli.options import IN_FILE, OUT_FILE, PACK, engine_options
 from codeprompt.cli.output import answer, as_line, counts, note
 from codeprompt.errors import UsageError
+from codeprompt.languages import find_language
 
 if TYPE_CHECKING:
     from codeprompt.check.findings import Finding
@@ -125,8 +126,9 @@ def check(
     _report(found, card, shape)
     _tell(found, tally, rules)
     if not tally.functions and any(name.startswith("function in ") for name in tally.left_out):
+        titles = ", ".join(find_language(name).title for name in languages)
         note(
-            f"The pack '{card.name}' was tuned on {', '.join(languages)} alone; "
+            f"The pack '{card.name}' was tuned on {titles} alone; "
             f"--pack {pack} asks it about other languages all the same, for what that is worth."
         )
     if write_baseline:
