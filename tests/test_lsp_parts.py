@@ -362,5 +362,35 @@ one, other = (types.TextDocumentItem("file:///a.py", "python", 1, "secret") for 
 assert one == other and "secret" not in repr(one) and gc.isenabled()
 assert "a=1" in repr(attrs.make_class("Own", ["a"])(1))
 assert "b=2" in repr(attrs.define(type("Own", (), {"__annotations__": {"b": int}}))(2))
+class Item(types.TextDocumentIdentifier): pass
+assert Item("file:///a.py").uri == "file:///a.py" and attrs.has(Item)
+try: types.Registration(nonsense=1)
+except TypeError: pass
+else: raise AssertionError("an unknown field was taken")
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_quickly_imported_messages_have_the_fields_types_and_defaults_of_plain_ones() -> None:
+    """Every class of the protocol, used or not, in a process of either kind."""
+    code = """
+import hashlib, re, sys
+if sys.argv[1] == "quick":
+    from lsp_server.imports import quick
+    with quick():
+        import lsprotocol.types as types
+else:
+    import lsprotocol.types as types
+import attrs
+from lsprotocol.converters import get_converter
+get_converter()
+kinds = [k for k in types.ALL_TYPES_MAP.values() if isinstance(k, type) and attrs.has(k)]
+told = [re.sub(" at 0x[0-9a-f]+", "", f"{k.__name__} {a!r}")
+        for k in kinds for a in attrs.fields(k)]
+print(len(kinds), len(told), hashlib.sha256("\\n".join(told).encode()).hexdigest())
+"""
+    found = [
+        subprocess.run([sys.executable, "-c", code, how], check=True, timeout=60, stdout=-1).stdout
+        for how in ("quick", "plain")
+    ]
+    assert found[0] == found[1] and int(found[0].split()[0]) > 500
