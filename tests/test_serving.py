@@ -2,90 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import codeprompt.backbones.serving as serving
 from codeprompt.backbones.base import Backbone, Source
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import generate
 from codeprompt.backbones.serving import ServingT5, prepare
 from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kernel, quantise, works
-from codeprompt.backbones.serving.store import Store
-from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
-from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection, collate
+from codeprompt.inject import Injected, Injection, collate
 from tests import test_roberta as roberta
 from tests import test_t5 as t5
+from tests.serving_rows import alone, divergence, every_prompt, mixed, teacher_forced, walk
 from tests.tiny import tiny_roberta, tiny_t5
 
 needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
-MIX = torch.tensor([24, 9, 15, 24, 20, 6, 13, 8, 11, 17])
-
-
-def every_prompt(model: T5) -> list[Injection]:
-    """All ways in of the T5 tests, and changes and branches at every place that has a name."""
-    torch.manual_seed(4)
-    c = model.config
-    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
-    names.remove("lm_head")
-    modules = dict(model.named_modules())
-    deltas = {
-        n: Delta(
-            0.1 * torch.randn(3, modules[n].in_features), torch.randn(modules[n].out_features, 3)
-        )
-        for n in names
-    }
-    shape = (c.num_decoder_layers, c.num_heads, 2, c.d_kv)
-    branch = Branch(torch.randn(shape), torch.randn(shape), torch.randn(c.num_decoder_layers))
-    past = Columns(torch.randn(shape), torch.randn(shape), torch.randn(2), "past")
-    extra = Injection(
-        columns={"decoder": past, "cross": Columns(torch.randn(shape), torch.randn(shape))},
-        branches={"cross": branch},
-        deltas=deltas,
-    )
-    prompts = [p for p in t5.prompts(model) if not p.branches or c.num_decoder_layers == 2]
-    return [*prompts, extra]
-
-
-def mixed(lowered: list[Injection]) -> Source:
-    """One row for each prompt, of different lengths, its slots in front."""
-    rows = len(lowered)
-    ids = torch.randint(3, 99, (rows, 24), generator=torch.Generator().manual_seed(5))
-    slots = torch.full_like(ids, -1)
-    for row, prompt in enumerate(lowered):
-        slots[row, : prompt.length] = torch.arange(prompt.length)
-    mask = torch.arange(24) < MIX[:rows, None]
-    return Source(ids.masked_fill(~mask, 0), mask, slots)
-
-
-def alone(source: Source, row: int) -> Source:
-    """One row of a batch without its padding."""
-    size = int(source.mask[row].sum())
-    assert source.slots is not None
-    cut = [x[row : row + 1, :size] for x in (source.ids, source.mask, source.slots)]
-    return Source(*cut)
-
-
-def teacher_forced(model: Any, source: Source, injected: Injected = NOTHING) -> Tensor:
-    """Logits [B,U,V] over a fixed target."""
-    rows = source.ids.shape[0]
-    target = torch.randint(3, 99, (rows, 7), generator=torch.Generator().manual_seed(2))
-    memory = model.remember(model.encode(source, injected), source, injected)
-    found: Tensor = model.logits(model.decode(target, memory, injected)).float()
-    return found
-
-
-def divergence(found: Tensor, expected: Tensor) -> float:
-    """Mean KL divergence of `found` from `expected`, in nats a position."""
-    p, q = expected.log_softmax(-1), found.log_softmax(-1)
-    return float((p.exp() * (p - q)).sum(-1).mean())
 
 
 @pytest.mark.parametrize("switches", t5.SWITCHES.values(), ids=t5.SWITCHES)
@@ -126,20 +62,6 @@ def test_float32_copy_generates_the_same_tokens(beams: int) -> None:
     expected = run(backbone, eos)
     assert len({len(ids) for row in expected for ids in row}) > 1
     assert run(copy, eos) == expected
-
-
-def walk(model: Any, source: Source, injected: Injected, beams: int, steps: int) -> Tensor:
-    """Logits [B,K,steps,V] of a fixed walk: the same tokens and parents whatever the logits."""
-    memory = model.remember(model.encode(source, injected), source, injected)
-    state = model.begin(memory, injected, beams, steps)
-    generator = torch.Generator().manual_seed(6)
-    found = []
-    for _ in range(steps):
-        ids = torch.randint(3, 99, (1, beams), generator=generator)
-        found.append(model.step(ids.expand(state.rows, -1), state))
-        parents = torch.randint(0, beams, (1, beams), generator=generator)
-        state.reorder(parents.expand(state.rows, -1))
-    return torch.stack(found, 2).float()
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -306,68 +228,6 @@ def test_lowering_on_a_copy_equals_the_backbones(make: Any) -> None:
         torch.testing.assert_close(found.tensors()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=needs_int8)])
-@pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
-def test_freeing_leaves_the_copy_alone(make: Any, precision: Any) -> None:
-    """With `free` the backbone's maps are gone, and the copy answers the same."""
-    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
-    kept = prepare(make(), precision)
-    backbone = make()
-    before = held(backbone)
-    copy = prepare(backbone, precision, free=True)
-    assert held(backbone) < before / 2
-    with torch.no_grad():
-        torch.testing.assert_close(copy.encode(source), kept.encode(source))
-
-
-def held(backbone: Backbone) -> int:
-    """Numbers in a backbone's matrices, embeddings left out."""
-    return sum(p.numel() for n, p in backbone.named_parameters() if "layer" in n)
-
-
-@needs_int8
-def test_prepared_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second copy comes from the stored tensors, without quantising, and answers the same."""
-    backbone = tiny_t5()
-    backbone.hash = "a" * 64
-    first = prepare(backbone, "int8", cache=tmp_path)
-    assert list(tmp_path.iterdir()) == [Store(tmp_path, backbone.hash).path]
-    monkeypatch.setattr("codeprompt.backbones.serving.linear.quantise", None)
-    second = prepare(backbone, "int8", cache=tmp_path)
-    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
-    with torch.no_grad():
-        torch.testing.assert_close(second.encode(source), first.encode(source), atol=0, rtol=0)
-
-
-@needs_int8
-@pytest.mark.parametrize("damage", ["cut", "changed"])
-def test_damaged_prepared_weights_are_made_again(tmp_path: Path, damage: str) -> None:
-    """A cut or changed file is never used; it is replaced by a good one."""
-    backbone = tiny_t5()
-    backbone.hash = "b" * 64
-    good = prepare(backbone, "int8", cache=tmp_path)
-    kept = Store(tmp_path, backbone.hash)
-    file = next(kept.path.iterdir())
-    if damage == "cut":
-        file.write_bytes(file.read_bytes()[:-100])
-    else:
-        tensors = load_file(file)
-        tensors["values"].zero_()
-        save_file(tensors, file, metadata={"sha256": "0" * 64})
-    assert kept.load(file.stem) is None
-    again = prepare(backbone, "int8", cache=tmp_path)
-    source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
-    with torch.no_grad():
-        torch.testing.assert_close(again.encode(source), good.encode(source), atol=0, rtol=0)
-    assert kept.load(file.stem) is not None
-
-
-def test_a_processor_without_int8_gets_another_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where int8 does not work the copy says what it became."""
-    monkeypatch.setattr(serving, "int8_kernel", lambda: None)
-    assert prepare(tiny_t5(), "int8").precision in ("bf16", "float32")
-
-
 def test_another_family_is_refused() -> None:
     """A backbone without a serving pass is a clear error."""
     with pytest.raises(BackboneError, match="no serving pass"):
@@ -384,68 +244,3 @@ def test_a_copy_is_typed_by_its_family() -> None:
         backbone.hash,
         backbone.start_id,
     )
-
-
-@pytest.mark.parametrize("precision", ["float32", "bf16", pytest.param("int8", marks=needs_int8)])
-def test_recorded_steps_are_the_steps(precision: Any) -> None:
-    """One recording serves any rows, beams, steps and source lengths, and changes no bit."""
-    backbone = t5.pair()[1]
-    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
-    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
-    quick, plain = prepare(backbone, precision), prepare(backbone, precision, trace=False)
-    quick.traces = Traces(patience=1, background=False)
-    with torch.inference_mode():
-        for beams, steps in ((1, 3), (3, 6)):
-            found = walk(quick, source, injected, beams, steps)
-            expected = walk(plain, source, injected, beams, steps)
-            torch.testing.assert_close(found, expected, atol=0, rtol=0)
-            for row in (1, 7):
-                part, one = alone(source, row), collate([lowered[row]])
-                found = walk(quick, part, one, beams, steps)
-                expected = walk(plain, part, one, beams, steps)
-                torch.testing.assert_close(found, expected, atol=0, rtol=0)
-    made = quick.traces.made
-    assert len(made) == 3  # everything mixed, columns alone, columns with changes
-    assert all(made.values())
-    assert plain.traces is None
-
-
-def test_recordings_are_made_beside_the_steps_and_kept_in_number() -> None:
-    """Steps go on meanwhile; the kind that was used longest ago is let go."""
-    backbone = t5.pair()[1]
-    copy = prepare(backbone, "float32")
-    copy.traces = traces = Traces(patience=2, kept=1)
-    source, lora = t5.sources(), backbone.lower(every_prompt(backbone)[4])
-    with torch.inference_mode():
-        expected = walk(copy, source, NOTHING, 2, 1)
-        assert not traces.made
-        for prompt in (NOTHING, collate([lora])):
-            walk(copy, source, prompt, 2, 3)
-            traces.wait()
-            (kind,) = traces.made
-            assert bool(kind[1]) == bool(prompt.deltas)
-        found = walk(copy, source, NOTHING, 2, 1)
-        traces.wait()
-        torch.testing.assert_close(found, expected, atol=0, rtol=0)
-
-
-def test_steps_go_on_where_recording_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A torch without tracing answers the same, and is asked once for each kind of prompt."""
-    backbone = t5.pair()[1]
-    calls = []
-
-    def broken(*_: Any, **__: Any) -> None:
-        calls.append(1)
-        raise RuntimeError("tracing is gone")
-
-    monkeypatch.setattr(torch.jit, "trace", broken)
-    copy = prepare(backbone, "float32")
-    copy.traces = Traces(patience=1)
-    source = t5.sources()
-    with torch.no_grad():
-        for _ in range(2):
-            found = walk(copy, source, NOTHING, 2, 3)
-            copy.traces.wait()
-        expected = walk(backbone, source, NOTHING, 2, 3)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert len(calls) == 1
