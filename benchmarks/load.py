@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 import psutil
+from scipy.stats import linregress
 
 from benchmarks.offered import A_REQUEST, Load, Tally, percentiles
 from codeprompt.client import Home, connect, start, stop
@@ -62,13 +63,19 @@ class Watch:
             minutes.setdefault(int(minute), []).append(memory)
         return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
 
-    def slope(self, column: int, after: float) -> float | None:
-        """MB a minute, by least squares, from the minute `after` on."""
-        kept = [row for row in self.seen if row[0] >= after]
-        if len(kept) < 3:
+    def slope(self, column: int, after: float) -> dict[str, float] | None:
+        """MB a minute from the minute `after` on, by least squares, and its standard error.
+
+        Over the medians of minutes: single looks depend on what is being answered just then.
+        """
+        minutes: dict[int, list[float]] = {}
+        for row in self.seen:
+            if row[0] >= after:
+                minutes.setdefault(int(row[0]), []).append(row[column])
+        if len(minutes) < 4:
             return None
-        times, values = [r[0] for r in kept], [r[column] for r in kept]
-        return round(statistics.linear_regression(times, values).slope, 3)
+        line = linregress(list(minutes), [statistics.median(seen) for seen in minutes.values()])
+        return {"value": round(line.slope, 3), "standard_error": round(line.stderr, 3)}
 
 
 async def measure(options: argparse.Namespace, home: Home) -> dict[str, Any]:

@@ -323,6 +323,8 @@ def test_what_a_run_takes_is_measured_or_known_from_earlier_cells(
     assert found.seconds and found.wall(2) == found.seconds / 2
     assert set(found.each) == {cell.hash for cell in plan.cells if not cell.baseline}
     assert not list(plan.folder.results())
+    hasty = estimate_cost(plan, bench.root, seconds=0.0)  # the others are taken for the mean
+    assert (hasty.probed, hasty.unknown) == (1, 0) and set(hasty.each) == set(found.each)
     work(plan, bench, [cell for cell in plan.cells if cell.seed == 0])
     known = estimate_cost(plan, bench.root)
     assert known.probed == 0 and known.cells == 2 and known.seconds

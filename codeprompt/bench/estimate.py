@@ -1,13 +1,16 @@
 """What a run will take, before it starts: from earlier cells of the folder, else from a few steps.
 
 A probe trains three steps of each arm on its own data, answers a few dev rows, and throws the
-result away. What is left out is said: early stops make a run shorter, a busy machine longer.
+result away; arms that no probe was made for when the time for probes is over are taken for as slow
+as the others are in the mean. What is left out is said: early stops make a run shorter, a busy
+machine longer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
@@ -20,6 +23,7 @@ from codeprompt.bench.results import CellResult
 from codeprompt.errors import CodepromptError
 
 STEPS, ROWS = 3, 8
+PROBING_SECONDS = 90.0
 Key = tuple[str, str, str]
 
 
@@ -30,7 +34,6 @@ class Pace:
     fixed: float
     trial: float
     row: float
-    measured: bool
 
     def of(self, cell: Cell, rows: int) -> float:
         """Of a whole cell."""
@@ -63,18 +66,24 @@ def estimate_cost(
     *,
     probe: bool = True,
     allow_hub: bool = True,
+    seconds: float = PROBING_SECONDS,
     say: Callable[[str], None] = lambda text: None,
 ) -> Forecast:
-    """The cost of a plan's missing cells. probe: measure what no earlier cell tells."""
+    """The cost of a plan's missing cells. probe: measure what no earlier cell tells, so long."""
     missing = plan.missing()
     tuned = [cell for cell in missing if not cell.baseline]
     paces = _earlier(plan)
     kinds: dict[Key, Cell] = {}
     for cell in tuned:
         kinds.setdefault(_key(cell), cell)
-    probed = 0
-    for key, cell in kinds.items():
-        if key not in paces and probe:
+    probed, started = 0, time.monotonic()
+    for key in _in_turns(kinds):
+        cell = kinds[key]
+        if key in paces or not probe:
+            continue
+        if probed and time.monotonic() - started > seconds:
+            paces[key] = _like(key, paces)
+        else:
             say(f"Measures a few steps: {cell.arm} on {cell.data.name}")
             try:
                 paces[key] = _probed(cell, root, allow_hub)
@@ -96,6 +105,26 @@ def estimate_cost(
 
 def _key(cell: Cell) -> Key:
     return cell.data.name, cell.arm, cell.backbone
+
+
+def _in_turns(kinds: Iterable[Key]) -> list[Key]:
+    """One kind of each data set after the other, so that every set is measured in time."""
+    seen: Counter[str] = Counter()
+    turns = {}
+    for key in kinds:
+        seen[key[0]] += 1
+        turns[key] = seen[key[0]]
+    return sorted(turns, key=turns.__getitem__)
+
+
+def _like(key: Key, paces: Mapping[Key, Pace]) -> Pace:
+    """The mean of those on the same data, else of all."""
+    near = [pace for other, pace in paces.items() if other[0] == key[0]] or list(paces.values())
+    return Pace(
+        mean(pace.fixed for pace in near),
+        mean(pace.trial for pace in near),
+        mean(pace.row for pace in near),
+    )
 
 
 def _sizes(plan: Plan) -> dict[tuple[str, str], int]:
@@ -129,7 +158,7 @@ def _pace(results: Sequence[CellResult]) -> Pace:
         max(0.0, one.seconds - sum(t.seconds for t in one.trials) - spent)
         for one, spent in zip(results, answering, strict=True)
     ]
-    return Pace(mean(fixed), mean(trials), sum(answering) / max(1, sum(rows)), measured=True)
+    return Pace(mean(fixed), mean(trials), sum(answering) / max(1, sum(rows)))
 
 
 def _probed(cell: Cell, root: Path | None, allow_hub: bool) -> Pace:
@@ -152,11 +181,11 @@ def _probed(cell: Cell, root: Path | None, allow_hub: bool) -> Pace:
         ended = time.monotonic()
     if not setup.method.trains:
         row = (ended - marks[0]) / max(1, len(run.dev_rows))
-        return Pace(fixed, row * recipe.dev, row * max(1, cell.beams), measured=False)
+        return Pace(fixed, row * recipe.dev, row * max(1, cell.beams))
     # The first step also warms up; the last one carries the answers to the dev rows.
     step = min(b - a for a, b in pairwise(marks))
     row = max(0.0, marks[-1] - marks[-2] - step) / max(1, len(run.dev_rows))
     evaluations = ceil(recipe.steps / recipe.evaluate_every)
     dev = recipe.dev or len(setup.dev_pool)
     trial = recipe.steps * step + evaluations * dev * row + (ended - marks[-1])
-    return Pace(fixed, trial, row * max(1, cell.beams), measured=False)
+    return Pace(fixed, trial, row * max(1, cell.beams))
