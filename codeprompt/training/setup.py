@@ -13,9 +13,8 @@ import torch
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.variant import own_copy
-from codeprompt.data.sources import open_source
 from codeprompt.data.split import shots
-from codeprompt.errors import DataError, UsageError
+from codeprompt.errors import UsageError
 from codeprompt.inject import Injection
 from codeprompt.methods.base import Context, Given, HeadKind, Method
 from codeprompt.pack import check_backbone
@@ -25,9 +24,9 @@ from codeprompt.recipes import Recipe, load
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.tasks.base import Task
 from codeprompt.template import Template, parse, resolve, slot_indices
-from codeprompt.training.labels import check_lines
 from codeprompt.training.leaks import check_leaks
 from codeprompt.training.measure import bf16_is_fast
+from codeprompt.training.pools import check_fields, pools
 from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer
 
@@ -185,7 +184,7 @@ def prepare(request: TuneRequest, backbone: Backbone, like: Setup | None = None)
         )
     plan = make_plan(task, backbone, template, recipe, head)
     pool, dev_pool = pools(request, task) if like is None else (like.pool, like.dev_pool)
-    _check_fields(template, [*pool[:1], *dev_pool[:1]])
+    check_fields(template, [*pool[:1], *dev_pool[:1]])
     if task.kind == "generate":
         check_leaks(template, pool, request.data)
     return Setup(
@@ -255,63 +254,3 @@ def hard_plan(setup: Setup) -> Plan | None:
         return None
     template = resolve(hard, setup.backbone.tokenizer)
     return replace(setup.plan, template=template)
-
-
-def pools(request: TuneRequest, task: Task) -> tuple[list[Example], list[Example]]:
-    """Rows to draw shots from and rows to draw the dev set from; never rows of a test split."""
-    given = {"language": request.language, "target_language": request.target_language}
-    extra = {name: value for name, value in given.items() if value}
-    source = open_source(request.data, task.columns, request.columns)
-    pool = source.split("train", request.limit)
-    if request.dev_data:
-        other = open_source(request.dev_data, task.columns, request.columns)
-        # A file of its own is the dev set as a whole; a data set with splits brings its own.
-        dev = other.split("all" if "all" in other.parts else "valid", request.limit)
-    else:
-        dev = source.split("valid", request.limit)
-    if not pool or not dev:
-        raise DataError(
-            f"{request.data} leaves {len(pool)} rows to train on and {len(dev)} to select on",
-            expected="at least one of each",
-            do="Give more data, or a dev set of its own with --dev-data",
-        )
-    if task.kind == "classify":
-        _check_labels(task, pool, request.data)
-        _check_labels(task, dev, request.dev_data or request.data, few=True)
-    if task.kind == "label":
-        check_lines(pool, request.data)
-        check_lines(dev, request.dev_data or request.data)
-    return [with_fields(row, extra) for row in pool], [with_fields(row, extra) for row in dev]
-
-
-def with_fields(example: Example, extra: Mapping[str, str]) -> Example:
-    """The same example with fields that the data does not hold; the user's word wins."""
-    return replace(example, fields={**example.fields, **extra}) if extra else example
-
-
-def _check_labels(task: Task, rows: Sequence[Example], where: str, few: bool = False) -> None:
-    found = {row.target for row in rows}
-    if unknown := sorted(found - set(task.labels)):
-        raise DataError(
-            f"{where} has the label '{unknown[0]}', which '{task.name}' does not know",
-            expected=f"one of: {', '.join(task.labels)}",
-        )
-    if len(found) < 2 and not few:
-        raise DataError(
-            f"All {len(rows)} rows of {where} have one label, '{next(iter(found), '')}'",
-            expected="at least two classes to tell apart",
-            do="Give data of both classes, or check which column holds the label (--columns)",
-        )
-
-
-def _check_fields(template: Template, rows: Sequence[Example]) -> None:
-    for row in rows:
-        missing = [name for name in template.fields if name not in row.fields]
-        if missing:
-            hint = {"language": "--language NAME", "target_language": "--target-language NAME"}
-            do = " and ".join(hint.get(name, f"--columns {name}=COLUMN") for name in missing)
-            raise DataError(
-                f"The template asks for {', '.join(missing)}, which the data does not hold "
-                f"(it has {', '.join(sorted(row.fields))})",
-                do=f"Give {do}",
-            )
