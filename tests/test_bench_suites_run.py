@@ -87,7 +87,12 @@ def unlike(name: str) -> Iterator[Cell]:
             yield cell
 
 
-@pytest.mark.parametrize("name", suite_names())
+LONG = {"methods": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=LONG.get(name, ())) for name in suite_names()]
+)
 def test_every_kind_of_cell_runs(name: str, place: Path) -> None:
     """Templates parse, options fit, label words are the task's, baselines answer."""
     failed = {}

@@ -105,6 +105,7 @@ def test_the_distance_is_that_of_the_paper(family: str, task: str) -> None:
     assert distance(plan, teacher, teacher, rows, [0, 1, 2]).item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_lessons_bring_the_students_to_their_teachers() -> None:
     """Stage 1 lowers the distance to every teacher, and the target takes the mean factors."""
     plan, module, lessons, rows = taught("t5", "defect", lessons=60)

@@ -136,6 +136,7 @@ def write_again_and_again(place: str, seed: int, ready: Any, times: int) -> None
         save(pack, place)
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_pack(tmp_path: Path) -> None:
     """Both succeed in turn, readers in between find a whole pack, and so is the last."""
     context = multiprocessing.get_context("spawn")

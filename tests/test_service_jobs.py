@@ -74,6 +74,7 @@ def test_a_job_tells_its_progress_and_ends_with_an_active_pack(
     assert progress[-1]["dev"] is not None and progress[-1]["seconds_left"] == 0
 
 
+@pytest.mark.slow
 def test_stopped_paused_cancelled_and_resumed_it_ends_with_the_same_pack(
     place: Path, tmp_path: Path, calm: tuple[bytes, list[Event]]
 ) -> None:

@@ -56,6 +56,7 @@ def test_killed_three_times_it_ends_with_the_same_pack(place: Path, tmp_path: Pa
     survive(place, tmp_path, *CASES[0], kills=4, seed=1)
 
 
+@pytest.mark.slow
 def test_killed_between_stages_it_ends_with_the_same_pack(place: Path, tmp_path: Path) -> None:
     """What the first stage decided is in the checkpoint."""
     survive(place, tmp_path, *CASES[-1], kills=3, seed=2)
