@@ -202,6 +202,20 @@ def test_the_text_comes_in_parts(hand: Hand) -> None:
     assert most > 1
 
 
+def test_parts_go_on_when_a_neighbour_ends_or_joins(hand: Hand) -> None:
+    """Three rows of one flight, of which the first is short and the last comes later."""
+    parts: list[list[str]] = [[], [], []]
+    drawn = [
+        Decoding(max_new_tokens=n, min_new_tokens=n, sample=True, temperature=3.0)
+        for n in (4, 12, 12)
+    ]
+    asked = [hand.ask("ab"[i], drawn[i], on_token=parts[i].append) for i in range(2)]
+    hand.scheduler.turn()
+    asked.append(hand.ask("c", drawn[2], on_token=parts[2].append))
+    hand.land()
+    assert ["".join(some) for some in parts] == [future.result(timeout=0).text for future in asked]
+
+
 def test_an_error_in_who_listens_is_its_own(hand: Hand) -> None:
     """The others who wait for the same answer get it."""
 

@@ -34,6 +34,7 @@ class Paths(Search):
         self.lengths = torch.cat([self.lengths, self.lengths.new_zeros(shape)])
         self.done = torch.cat([self.done, self.done.new_zeros(shape)])
         self.ended = torch.cat([self.ended, self.ended.new_zeros(shape)])
+        self.told = torch.cat([self.told, self.told.new_zeros(shape)])
         self.numbers += [self._numbers(ask) for ask in asks]
 
     def select(self, index: Tensor) -> None:
@@ -41,6 +42,7 @@ class Paths(Search):
         super().select(index)
         self.totals, self.lengths = self.totals[index], self.lengths[index]
         self.done, self.ended = self.done[index], self.ended[index]
+        self.told = self.told[index]
         self.numbers = [self.numbers[row] for row in index.tolist()]
 
     @property
