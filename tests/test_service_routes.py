@@ -322,6 +322,25 @@ async def test_an_unexpected_error_is_told_by_its_kind(
     assert faults[0]["error"] == "ZeroDivisionError" and "core.py" in " ".join(faults[0]["places"])
 
 
+async def test_a_fault_in_the_middle_of_a_stream_is_its_last_event(
+    place: Place, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is told in the one shape, and the log where it was."""
+    whole = place.service.stream
+
+    async def broken(*asked: Any, **more: Any) -> AsyncIterator[Any]:
+        async for found in whole(*asked, **more):
+            yield found
+            raise ZeroDivisionError("hush_this_name")
+
+    monkeypatch.setattr(place.service, "stream", broken)
+    response = await place.ask(stream=True, code="def faulty(a):\n    return a\n")
+    *_, last = Parser().feed(response.content)
+    assert last.event == "error" and json.loads(last.data)["code"] == "internal"
+    assert "hush" not in response.text and "hush" not in logged.getvalue()
+    assert '"unexpected"' in logged.getvalue()
+
+
 def test_messages_mirror_the_wire() -> None:
     """What the service says is what its client reads."""
     pairs = [

@@ -134,7 +134,7 @@ class RequestLog:
                 await self.app(scope, receive, sending)
             except Exception as error:
                 seen["error"] = type(error).__name__
-                log.error("unexpected", error=type(error).__name__, places=places(error))
+                fault(error)
                 if not seen["status"]:
                     await send_told(sending, told(error), ident)
             finally:
@@ -153,6 +153,11 @@ class RequestLog:
             **seen,
             **scope["state"].get("noted", {}),
         )
+
+
+def fault(error: Exception) -> None:
+    """A line about what we did not expect: its kind and its places, never its message."""
+    log.error("unexpected", error=type(error).__name__, places=places(error))
 
 
 def note(scope: Scope, **values: Any) -> None:

@@ -12,7 +12,7 @@ from codeprompt.errors import CodepromptError
 from codeprompt.registry import TASKS
 from codeprompt.service.ask import ROUTES, Event, Item
 from codeprompt.service.core import Service
-from codeprompt.service.logs import note
+from codeprompt.service.logs import fault, note
 from codeprompt.service.problems import told
 from codeprompt.service.routes.common import (
     Events,
@@ -112,7 +112,9 @@ async def _events(
                 yield _events_of(found)
                 count += isinstance(found, Item)
         yield event("done", {})
-    except CodepromptError as error:
+    except Exception as error:
+        if not isinstance(error, CodepromptError):
+            fault(error)
         failed = told(error)
         note(request.scope, failed=failed.code)
         yield event("error", failed.as_json(ident(request))["error"])
