@@ -78,6 +78,8 @@ class Load:
         if found.status_code == 200 and kind == "batch":
             for one in found.json()["results"]:
                 self._told(tally, kind, 200 if isinstance(one, list) else 429, 1, passed)
+        elif found.status_code == 200 and kind == "explicit" and "event: done" not in found.text:
+            tally.failed["stream"] += 1
         else:
             self._told(tally, kind, found.status_code, count, passed)
 
@@ -96,6 +98,8 @@ class Load:
         body: dict[str, Any] = {"code": self._function(), "language": "python", "priority": kind}
         if kind == "hover" and not patient:
             body["deadline_ms"] = self.deadline
+        if kind == "explicit":
+            body["stream"] = True
         return body
 
     def _function(self) -> str:
