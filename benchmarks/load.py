@@ -3,8 +3,9 @@
 First what it can do is found: so many clients that it is never idle, each asking again once it is
 answered. Then requests come as they come (Poisson), `factor` times as many functions a second as
 that, from eight clients over the engine's socket: hovers with a deadline, explicit questions whose
-tokens are streamed, batches of four. No two functions are the same, so that no answer comes from the cache. Beside what
-was accepted and refused stand the times, and the engine's memory by the minute.
+tokens are streamed, batches of four. No two functions are the same, so that no answer comes from
+the cache. Beside what was accepted and refused stand the times, and the engine's memory by the
+minute.
 """
 
 from __future__ import annotations
