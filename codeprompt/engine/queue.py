@@ -37,6 +37,8 @@ ROOM = {
 """How full the rest may be before a priority is refused: who is in a hurry finds room."""
 SHARE = 0.5
 """Of the queue for one client."""
+LONGEST = 300.0
+"""Seconds that a job without a deadline may expect to wait: clients give up not long after."""
 PATIENCE = {
     Priority.HOVER: 8,
     Priority.DIAGNOSTICS: 16,
@@ -183,7 +185,8 @@ class Queue:
             raise QueueFullError(own, own * seconds)
         ahead = self.ahead(priority, client)
         takes = self.pace.takes(priority, ahead, now)
-        if deadline is not None and now + takes > deadline > now:
+        latest = now + LONGEST if deadline is None else deadline
+        if now + takes > latest > now:
             raise QueueFullError(self.taken, ahead * self.pace.place(priority, now))
         return Place(priority, client, now, ahead)
 

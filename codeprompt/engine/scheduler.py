@@ -26,8 +26,8 @@ from codeprompt.engine.work import Work
 from codeprompt.errors import DeadlineError, EngineError
 from codeprompt.types import Prediction
 
-REST = 1.0
-"""Seconds without work after which memory that nothing uses is given back."""
+REST, UNREST = 1.0, 30.0
+"""Seconds without work, and without a rest, after which memory that nothing uses is given back."""
 
 
 class Scheduler:
@@ -139,7 +139,7 @@ class Scheduler:
         }
 
     def _run(self) -> None:
-        rested = False
+        rested, trimmed = False, time.monotonic()
         while True:
             with self._change:
                 patience = None if rested else REST
@@ -147,8 +147,10 @@ class Scheduler:
                 if woken and (self.idle or self._halted):
                     return
             rested = not woken
-            if rested:
+            if rested or time.monotonic() - trimmed > UNREST:
                 trim()
+                trimmed = time.monotonic()
+            if rested:
                 continue
             with self.busy:
                 try:
