@@ -204,12 +204,14 @@ def main() -> None:
     parser.add_argument("--deadline", type=int, default=3000, help="Of a hover, in ms.")
     parser.add_argument("--capacity-seconds", type=float, default=40)
     parser.add_argument("--warm-up", type=float, default=2, help="Minutes before memory counts.")
+    parser.add_argument("--threads", type=int, help="Of the engine; its own choice if left out.")
     parser.add_argument("--out", type=Path, help="Also write the line there.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cp-", ignore_cleanup_errors=True) as folder:
         os.environ["CODEPROMPT_HOME"] = str(Path(folder) / "home")
         home = Home.own()
-        start(["--idle-exit", "0"], home=home)
+        threads = ["--threads", str(options.threads)] if options.threads else []
+        start(["--idle-exit", "0", *threads], home=home)
         try:
             with connect(start=False) as engine:
                 engine.upload_pack(_pack(Path(folder)))
