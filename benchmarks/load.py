@@ -64,14 +64,15 @@ class Watch:
             minutes.setdefault(int(minute), []).append(memory)
         return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
 
-    def slope(self, column: int, after: float) -> dict[str, float] | None:
-        """MB a minute from the minute `after` on, by least squares, and its standard error.
+    def slope(self, column: int, after: float, until: float) -> dict[str, float] | None:
+        """MB a minute between two minutes, by least squares, and its standard error.
 
-        Over the medians of minutes: single looks depend on what is being answered just then.
+        Over the medians of minutes: single looks depend on what is being answered just then. until:
+        the load's end, since what is let go of then would hide what was kept before.
         """
         minutes: dict[int, list[float]] = {}
         for row in self.seen:
-            if row[0] >= after:
+            if after <= row[0] < until:
                 minutes.setdefault(int(row[0]), []).append(row[column])
         if len(minutes) < 4:
             return None
@@ -157,8 +158,8 @@ def _report(
         "refusal_ms": percentiles(tally.refusals),
         "rss_mb": {"first": _first(late, 0), "last": _first(late, -1), "peak": _most(late)},
         "rss_mb_by_minute": watch.by_minute(),
-        "rss_slope_mb_per_minute": watch.slope(1, options.warm_up),
-        "cache_slope_mb_per_minute": watch.slope(2, options.warm_up),
+        "rss_slope_mb_per_minute": watch.slope(1, options.warm_up, options.minutes),
+        "cache_slope_mb_per_minute": watch.slope(2, options.warm_up, options.minutes),
         "warm_up_minutes": options.warm_up,
         "crashes": 0 if alive else 1,
         "cores": os.cpu_count(),
