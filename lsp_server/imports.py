@@ -3,7 +3,7 @@
 `lsprotocol.types` is 554 attrs classes of which a session uses some sixty, and most of its import
 is attrs writing and compiling methods. Here a class gets them when it is first used: made,
 structured, or asked for its fields. They go without `__repr__`: a message's representation would
-hold people's source text, which is never logged. Measured: docs/experiments.md.
+hold people's source text, which is never logged. Measured: docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from codeprompt.template import parse
 from codeprompt.verbalizers import Verbalizer
 from tests.tiny import tiny_roberta, tiny_t5
 
-torch.set_num_threads(1)
 HASH = "ab" * 32
 
 

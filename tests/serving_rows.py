@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from codeprompt.backbones.base import Source
+from codeprompt.backbones.serving.kernels import int8_kernel
 from codeprompt.backbones.t5 import T5
 from codeprompt.inject import NOTHING, Branch, Columns, Delta, Injected, Injection
 from tests import test_t5 as t5
 
+needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
 MIX = torch.tensor([24, 9, 15, 24, 20, 6, 13, 8, 11, 17])
 
 

@@ -13,12 +13,14 @@ from codeprompt.backbones.serving import kernels
 from codeprompt.backbones.serving.store import Store
 from codeprompt.engine import Engine, Request
 from codeprompt.engine import precision as module
+from codeprompt.engine import scheduler as scheduling
 from codeprompt.engine.precision import cache_folder, choose
 from codeprompt.engine.trim import one_heap, trim
 from codeprompt.inject import Injection
 from codeprompt.pack import Pack, make_pack
 from codeprompt.template import parse, resolve
 from tests.test_engine import assert_same
+from tests.test_engine_scheduler import LONG
 from tests.tiny import tiny_roberta, tiny_t5
 from tests.tuned import FIELDS, pack_of
 
@@ -119,3 +121,14 @@ def test_memory_is_given_back_anywhere() -> None:
     """On a C library that has no call for it, nothing happens."""
     one_heap()
     trim()
+
+
+def test_an_engine_that_never_rests_gives_memory_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between turns, though work waits all the time."""
+    seen: list[int] = []
+    monkeypatch.setattr(scheduling, "UNREST", 0.0)
+    with Engine(tiny_t5(), precision="float32") as engine:
+        monkeypatch.setattr(scheduling, "trim", lambda: seen.append(len(engine.scheduler.queue)))
+        name = engine.load(pack_of("soft", engine.backbone, "summarize"))
+        futures = [engine.submit(Request(name, FIELDS[0], LONG)) for _ in range(2)]
+        assert [future.result(timeout=60).text for future in futures] and seen

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from codeprompt.engine import Priority
-from codeprompt.engine.queue import OWN, PATIENCE, Queue
+from codeprompt.engine.queue import LONGEST, OWN, PATIENCE, Queue
 from codeprompt.engine.room import LEAST
 from codeprompt.errors import QueueFullError
 from codeprompt.types import Prediction
@@ -192,3 +192,14 @@ def test_waiting_tells_what_a_place_costs(hand: Hand, admitted: bool) -> None:
     hand.now = 10.0
     hand.scheduler.turn()
     assert pace.place(Priority.HOVER, 10.0) > pace.seconds + 1.0
+
+
+def test_who_would_wait_too_long_is_refused_at_once() -> None:
+    """Without a deadline of its own, too: minutes are no answer."""
+    queue = Queue(4000)
+    queue.pace.seconds = 1.0
+    taken = 0
+    with pytest.raises(QueueFullError):
+        for taken in range(1000):
+            queue.hold(Priority.BATCH, f"client-{taken}", None, 0.0)
+    assert 10 < taken < LONGEST + 1

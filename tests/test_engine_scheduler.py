@@ -10,10 +10,9 @@ import pytest
 
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.engine import Engine, Priority, Request
-from codeprompt.engine import scheduler as scheduling
 from codeprompt.engine.flight import ROWS
 from codeprompt.engine.job import Job
-from codeprompt.engine.queue import LONGEST, Queue
+from codeprompt.engine.queue import Queue
 from codeprompt.errors import (
     DeadlineError,
     EngineError,
@@ -228,28 +227,6 @@ def test_an_error_in_who_listens_is_its_own(hand: Hand) -> None:
     assert good.result().text
     with pytest.raises(OSError, match="gone"):
         bad.result()
-
-
-def test_an_engine_that_never_rests_gives_memory_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between turns, though work waits all the time."""
-    seen: list[int] = []
-    monkeypatch.setattr(scheduling, "UNREST", 0.0)
-    with Engine(tiny_t5(), precision="float32") as engine:
-        monkeypatch.setattr(scheduling, "trim", lambda: seen.append(len(engine.scheduler.queue)))
-        name = engine.load(pack_of("soft", engine.backbone, "summarize"))
-        futures = [engine.submit(Request(name, FIELDS[0], LONG)) for _ in range(2)]
-        assert [future.result(timeout=60).text for future in futures] and seen
-
-
-def test_who_would_wait_too_long_is_refused_at_once() -> None:
-    """Without a deadline of its own, too: minutes are no answer."""
-    queue = Queue(4000)
-    queue.pace.seconds = 1.0
-    taken = 0
-    with pytest.raises(QueueFullError):
-        for taken in range(1000):
-            queue.hold(Priority.BATCH, f"client-{taken}", None, 0.0)
-    assert 10 < taken < LONGEST + 1
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:

@@ -12,16 +12,22 @@ from codeprompt.backbones.base import Backbone, Source
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import generate
 from codeprompt.backbones.serving import ServingT5, prepare
-from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, int8_kernel, quantise, works
+from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, quantise, works
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
 from codeprompt.inject import Injected, Injection, collate
 from tests import test_roberta as roberta
 from tests import test_t5 as t5
-from tests.serving_rows import alone, divergence, every_prompt, mixed, teacher_forced, walk
+from tests.serving_rows import (
+    alone,
+    divergence,
+    every_prompt,
+    mixed,
+    needs_int8,
+    teacher_forced,
+    walk,
+)
 from tests.tiny import tiny_roberta, tiny_t5
-
-needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
 
 
 @pytest.mark.parametrize("switches", t5.SWITCHES.values(), ids=t5.SWITCHES)

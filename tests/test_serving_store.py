@@ -12,15 +12,12 @@ from safetensors.torch import load_file, save_file
 import codeprompt.backbones.serving as serving
 from codeprompt.backbones.base import Backbone, Source
 from codeprompt.backbones.serving import prepare
-from codeprompt.backbones.serving.kernels import int8_kernel
 from codeprompt.backbones.serving.store import Store
 from codeprompt.backbones.serving.trace import Traces
 from codeprompt.inject import NOTHING, collate
 from tests import test_t5 as t5
-from tests.serving_rows import alone, every_prompt, mixed, walk
+from tests.serving_rows import alone, every_prompt, mixed, needs_int8, walk
 from tests.tiny import tiny_roberta, tiny_t5
-
-needs_int8 = pytest.mark.skipif(int8_kernel() is None, reason="no int8 product on this processor")
 
 
 @pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=needs_int8)])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from codeprompt import __version__
 from codeprompt.cli.output import note
-from codeprompt.errors import DataError
 from codeprompt.registry import TASKS
 
 if TYPE_CHECKING:
@@ -43,8 +42,9 @@ def evaluate_rows(
     from codeprompt.data.fingerprint import fingerprint
     from codeprompt.metrics.runs import Run, RunItem, run_score
     from codeprompt.training.evaluate import task_scores, written_language
+    from codeprompt.training.pools import check_fields
 
-    _check_fields(ready, rows[0])
+    check_fields(ready.pack.template, rows[:1], called="The pack's template")
     items = _items(rows, predictions(ready, rows, decoding))
     card, language = ready.card, written_language(rows)
     scores, left_out = task_scores(TASKS.get(card.task), rows, items, bootstrap=bootstrap)
@@ -100,18 +100,6 @@ def _items(rows: Sequence[Example], found: Sequence[Prediction]) -> list[Item]:
         Item(prediction=p.text, references=(row.target,), score=p.score, id=name)
         for row, p, name in zip(rows, found, ids, strict=True)
     ]
-
-
-def _check_fields(ready: Opened, row: Example) -> None:
-    missing = [name for name in ready.pack.template.fields if name not in row.fields]
-    if missing:
-        hints = {"language": "--language NAME", "target_language": "--target-language NAME"}
-        give = " and ".join(hints.get(name, f"--columns {name}=COLUMN") for name in missing)
-        raise DataError(
-            f"The pack's template asks for {', '.join(missing)}, which the data does not hold "
-            f"(it has {', '.join(sorted(row.fields))})",
-            do=f"Give {give}",
-        )
 
 
 def _signature(ready: Opened, decoding: Decoding | None, **more: Any) -> str:

@@ -64,7 +64,9 @@ def _check_labels(task: Task, rows: Sequence[Example], where: str, few: bool = F
         )
 
 
-def check_fields(template: Template, rows: Sequence[Example]) -> None:
+def check_fields(
+    template: Template, rows: Sequence[Example], *, called: str = "The template"
+) -> None:
     """Raise `DataError` where a template asks for what a row does not hold."""
     for row in rows:
         missing = [name for name in template.fields if name not in row.fields]
@@ -72,7 +74,7 @@ def check_fields(template: Template, rows: Sequence[Example]) -> None:
             hint = {"language": "--language NAME", "target_language": "--target-language NAME"}
             do = " and ".join(hint.get(name, f"--columns {name}=COLUMN") for name in missing)
             raise DataError(
-                f"The template asks for {', '.join(missing)}, which the data does not hold "
+                f"{called} asks for {', '.join(missing)}, which the data does not hold "
                 f"(it has {', '.join(sorted(row.fields))})",
                 do=f"Give {do}",
             )
