@@ -163,13 +163,14 @@ def _pace(results: Sequence[CellResult]) -> Pace:
 
 def _probed(cell: Cell, root: Path | None, allow_hub: bool) -> Pace:
     """Three steps and a few answers of the cell itself."""
+    from codeprompt.backbones.threads import computing_on
     from codeprompt.bench.place import Place
     from codeprompt.bench.trials import setup_of
-    from codeprompt.bench.work import loaded, threads
+    from codeprompt.bench.work import loaded
     from codeprompt.training.seed import run_seed
 
     started = time.monotonic()
-    with threads(cell.threads):
+    with computing_on(cell.threads):
         setup = setup_of(cell, Place(root, allow_hub=allow_hub), loaded(cell.backbone, allow_hub))
         fixed = time.monotonic() - started
         recipe = setup.recipe

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-
-import torch
 
 from codeprompt.answer import Prompt
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.load import load_backbone
+from codeprompt.backbones.threads import computing_on
 from codeprompt.bench.baselines.base import Ask
 from codeprompt.bench.cell import Cell
 from codeprompt.bench.checks import checks
@@ -91,18 +89,8 @@ def _place_of(error: Exception) -> str:
 
 def run_cell(cell: Cell, place: Place) -> Done:
     """Run a cell. Raises a `CodepromptError` where it cannot be."""
-    with threads(cell.threads):
+    with computing_on(cell.threads):
         return _baseline(cell, place) if cell.baseline else _tuned(cell, place)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @functools.lru_cache(maxsize=1)

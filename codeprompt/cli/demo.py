@@ -38,7 +38,7 @@ ARMS = {
 }
 SHOTS, DEV, TEST, SEEDS = 64, 48, 100, 3
 STEPS, BATCH, EVALUATE_EVERY = 64, 8, 32
-"""Of every arm alike; chosen so that a slow pair of cores is done in ten minutes, set-up included."""
+"""Of every arm alike; so many that a slow pair of cores is done in ten minutes, set-up included."""
 QUICK = {"test": 32, "seeds": 2, "steps": 40}
 PARTS = {"train": 0.5, "valid": 0.2, "test": 0.3}
 

@@ -15,6 +15,7 @@ import torch
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.load import load_backbone
+from codeprompt.backbones.threads import computing_on
 from codeprompt.backbones.variant import with_weights
 from codeprompt.engine.bulk import Question, in_batches
 from codeprompt.engine.flight import ROWS
@@ -60,14 +61,15 @@ class Engine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._name, self._allow_hub = "", allow_hub
-        if isinstance(backbone, str):
-            self._name, backbone = backbone, load_backbone(backbone, allow_hub=allow_hub)
-        self.backbone = backbone
-        chosen = choose(precision, backbone.device)
-        self.model = serving(backbone, chosen, free=bool(self._name))
+        with computing_on(1):  # whoever makes an engine is seldom its own thread
+            if isinstance(backbone, str):
+                self._name, backbone = backbone, load_backbone(backbone, allow_hub=allow_hub)
+            self.backbone = backbone
+            chosen = choose(precision, backbone.device)
+            self.model = serving(backbone, chosen, free=bool(self._name))
         trim()
         self.packs: dict[str, Loaded] = {}
-        self.scheduler = Scheduler(waiting)
+        self.scheduler = Scheduler(waiting, torch.get_num_threads())
         self._closed = False
 
     @property
@@ -82,8 +84,10 @@ class Engine:
         Requests that were asked of the older one keep it. Raises `PackError` where the pack is
         broken or made for another backbone.
         """
-        if not isinstance(pack, Pack):
-            pack = load(pack)
+        with computing_on(1):
+            return self._load(load(pack) if not isinstance(pack, Pack) else pack, name)
+
+    def _load(self, pack: Pack, name: str | None) -> str:
         name, own = name or pack.card.name, pack.injection.weights
         if own or (pack.injection.layers and self.precision != "float32"):
             whole = self._whole()

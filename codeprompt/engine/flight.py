@@ -108,6 +108,11 @@ class Flight(Generic[Seat]):
         self.prompts += prompts
         self.state.injected = self.palette.pick(self._by_member())
 
+    @property
+    def rows(self) -> int:
+        """What a step computes: every member's every beam."""
+        return len(self.seats) * self.members * self.search.beams
+
     def step(self) -> list[int]:
         """One token for every row; the rows that are done."""
         model: Any = self.model  # and the state is its own

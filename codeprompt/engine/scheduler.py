@@ -31,7 +31,7 @@ REST, UNREST = 1.0, 30.0
 
 
 class Scheduler:
-    """waiting: jobs that may wait. clock: seconds that only grow.
+    """waiting: jobs that may wait. threads: of torch, at most. clock: seconds that only grow.
 
     threaded: False leaves the turns to the caller, for tests.
     """
@@ -39,11 +39,17 @@ class Scheduler:
     def __init__(
         self,
         waiting: int,
+        threads: int = 1,
         *,
         clock: Callable[[], float] = time.monotonic,
         threaded: bool = True,
     ) -> None:
-        self.queue, self.work, self.clock, self.threaded = Queue(waiting), Work(), clock, threaded
+        self.queue, self.work, self.clock, self.threaded = (
+            Queue(waiting),
+            Work(threads),
+            clock,
+            threaded,
+        )
         self.busy = threading.Lock()
         self.answered = 0
         self._known: dict[str, Job] = {}
@@ -238,7 +244,7 @@ class Scheduler:
             jobs = list(self._known.values())
             for job in [job for job in jobs if job in self.queue]:
                 self.queue.remove(job)
-        self.work = Work()
+        self.work = Work(self.work.threads)
         for job in jobs:
             self._finish(job, error)
 

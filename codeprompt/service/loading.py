@@ -28,12 +28,13 @@ BYTES = {"float32": 4, "bf16": 2, "int8": 1}
 def make_engine(folder: Path, settings: Settings) -> Engine:
     """An engine on the backbone in a folder. Raises `BackboneError`."""
     os.environ.setdefault(*PRIMITIVES)
+    from codeprompt.backbones.threads import FOUND
     from codeprompt.engine import Engine
 
     return Engine(
         str(folder),
         precision=settings.precision,
-        threads=settings.threads,
+        threads=settings.threads or FOUND,
         allow_hub=settings.allow_hub,
         waiting=settings.waiting,
     )

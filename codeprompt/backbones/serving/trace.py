@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codeprompt.backbones.threads import computing_on
 from codeprompt.inject import Delta, Injected
 from codeprompt.inject.rows import BranchRows
 
@@ -68,7 +69,7 @@ class Traces:
             given, inference = example(), torch.is_inference_mode_enabled()
 
         def work() -> None:
-            with torch.inference_mode(inference):
+            with torch.inference_mode(inference), computing_on(1):
                 self._keep(kind, record(kind, given))
 
         if self.background:
