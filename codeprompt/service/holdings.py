@@ -129,10 +129,12 @@ class Holdings:
     def _added(
         self, card: bytes, tensors: bytes, name: str | None, activate: bool
     ) -> tuple[str, str]:
+        from codeprompt.backbones.threads import computing_on
         from codeprompt.pack.card import decode
 
         name = name or decode(card, "the card").name
-        return self.packs.add(card, tensors, name, activate=activate), name
+        with computing_on(1):
+            return self.packs.add(card, tensors, name, activate=activate), name
 
     def _changing(self) -> None:
         if self.draining:

@@ -52,10 +52,12 @@ def settle() -> None:
 
 def read_pack(engine: Engine, entry: Entry, folder: Path) -> tuple[Entry, Pack]:
     """Load a pack into an engine; what was found there. Raises `PackError`."""
+    from codeprompt.backbones.threads import computing_on
     from codeprompt.pack import load
     from codeprompt.service.packs import DIGITS
 
-    pack = load(folder)
+    with computing_on(1):
+        pack = load(folder)
     found = pack.card.integrity
     if found != entry.hash:  # a folder that was written since we looked
         entry = replace(entry, hash=found, version=found[:DIGITS])

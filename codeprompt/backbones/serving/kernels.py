@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codeprompt.backbones.threads import computing_on
+
 Precision = Literal["float32", "bf16", "int8"]
 ROWS = 2048
 """Rows of a weight that are made int8 at a time: their floats are many times what comes of them."""
@@ -174,7 +176,8 @@ def int8_kernel() -> type[Int8] | None:
         return None
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return None
-    return next((kernel for kernel in (Fbgemm, OneDnn) if works(kernel)), None)
+    with computing_on(1):
+        return next((kernel for kernel in (Fbgemm, OneDnn) if works(kernel)), None)
 
 
 def works(kernel: type[Int8]) -> bool:
