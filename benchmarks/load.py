@@ -17,8 +17,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ BUSY = 32
 """Who ask at once while the capacity is found."""
 TOKENS = 20
 SAMPLE_SECONDS = 2.0
+Seen = tuple[float, float, float]
+"""Minutes, resident MB, MB of cached answers."""
 
 
 @dataclass
@@ -42,10 +45,10 @@ class Watch:
     process: psutil.Process
     http: httpx.AsyncClient
     began: float = field(default_factory=time.monotonic)
-    seen: list[tuple[float, float, float]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
 
     async def run(self) -> None:
-        """Until it is cancelled. Minutes, resident MB, MB of cached answers."""
+        """Until it is cancelled."""
         while True:
             cache = 0
             try:
@@ -64,7 +67,9 @@ class Watch:
             minutes.setdefault(int(minute), []).append(memory)
         return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
 
-    def slope(self, column: int, after: float, until: float) -> dict[str, float] | None:
+    def slope(
+        self, value: Callable[[Seen], float], after: float, until: float
+    ) -> dict[str, float] | None:
         """MB a minute between two minutes, by least squares, and its standard error.
 
         Over the medians of minutes: single looks depend on what is being answered just then. until:
@@ -73,7 +78,7 @@ class Watch:
         minutes: dict[int, list[float]] = {}
         for row in self.seen:
             if after <= row[0] < until:
-                minutes.setdefault(int(row[0]), []).append(row[column])
+                minutes.setdefault(int(row[0]), []).append(value(row))
         if len(minutes) < 4:
             return None
         line = linregress(list(minutes), [statistics.median(seen) for seen in minutes.values()])
@@ -140,6 +145,7 @@ def _report(
     watch: Watch,
     alive: bool,
 ) -> dict[str, Any]:
+    slope = partial(watch.slope, after=options.warm_up, until=options.minutes)
     late = [row[1] for row in watch.seen if row[0] >= options.warm_up]
     return {
         "name": "load",
@@ -158,8 +164,9 @@ def _report(
         "refusal_ms": percentiles(tally.refusals),
         "rss_mb": {"first": _first(late, 0), "last": _first(late, -1), "peak": _most(late)},
         "rss_mb_by_minute": watch.by_minute(),
-        "rss_slope_mb_per_minute": watch.slope(1, options.warm_up, options.minutes),
-        "cache_slope_mb_per_minute": watch.slope(2, options.warm_up, options.minutes),
+        "rss_slope_mb_per_minute": slope(lambda row: row[1]),
+        "cache_slope_mb_per_minute": slope(lambda row: row[2]),
+        "rss_less_cache_slope_mb_per_minute": slope(lambda row: row[1] - row[2]),
         "warm_up_minutes": options.warm_up,
         "crashes": 0 if alive else 1,
         "cores": os.cpu_count(),
