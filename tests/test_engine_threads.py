@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from codeprompt.backbones.threads import WIDTH, computing_on, share
+from codeprompt.backbones.threads import WIDTH, computing_on, shared
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,8 @@ def test_threads_are_given_back_even_where_the_work_fails() -> None:
 @pytest.mark.parametrize(("rows", "d_model", "wanted"), [(7, 256, 1), (8, 256, 2), (1, 768, 2)])
 def test_a_small_step_is_not_shared(rows: int, d_model: int, wanted: int) -> None:
     """Few rows of a narrow model are one thread's work."""
-    share(2, rows, d_model)
-    assert torch.get_num_threads() == wanted
+    with computing_on(2), shared(rows, d_model):
+        assert torch.get_num_threads() == wanted
     assert (rows * d_model**2 >= WIDTH) == (wanted == 2)
 
 

@@ -10,7 +10,7 @@ where many threads ask, one of them computes in parallel, and whatever others do
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -32,6 +32,6 @@ def computing_on(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def share(count: int, rows: int, d_model: int) -> None:
-    """As many as a step of `rows` is worth; `count` at most. Takes microseconds."""
-    torch.set_num_threads(count if rows * d_model**2 >= WIDTH else 1)
+def shared(rows: int, d_model: int) -> AbstractContextManager[None]:
+    """One thread inside where a step of so many rows is not worth more. Takes microseconds."""
+    return nullcontext() if rows * d_model**2 >= WIDTH else computing_on(1)

@@ -69,7 +69,7 @@ class Engine:
             self.model = serving(backbone, chosen, free=bool(self._name))
         trim()
         self.packs: dict[str, Loaded] = {}
-        self.scheduler = Scheduler(waiting, torch.get_num_threads())
+        self.scheduler = Scheduler(waiting, threads=torch.get_num_threads())
         self._closed = False
 
     @property

@@ -31,26 +31,21 @@ REST, UNREST = 1.0, 30.0
 
 
 class Scheduler:
-    """waiting: jobs that may wait. threads: of torch, at most. clock: seconds that only grow.
+    """waiting: jobs that may wait. clock: seconds that only grow.
 
-    threaded: False leaves the turns to the caller, for tests.
+    threads: torch's, for the turns; None leaves them. threaded: False leaves the turns to the caller, for tests.
     """
 
     def __init__(
         self,
         waiting: int,
-        threads: int = 1,
         *,
+        threads: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         threaded: bool = True,
     ) -> None:
-        self.queue, self.work, self.clock, self.threaded = (
-            Queue(waiting),
-            Work(threads),
-            clock,
-            threaded,
-        )
-        self.busy = threading.Lock()
+        self.queue, self.work, self.clock, self.threaded = Queue(waiting), Work(), clock, threaded
+        self.busy, self.threads = threading.Lock(), threads
         self.answered = 0
         self._known: dict[str, Job] = {}
         self._change = threading.Condition()
@@ -145,6 +140,8 @@ class Scheduler:
         }
 
     def _run(self) -> None:
+        if self.threads is not None:  # a number of this thread alone
+            torch.set_num_threads(self.threads)
         rested, trimmed = False, time.monotonic()
         while True:
             with self._change:
@@ -244,7 +241,7 @@ class Scheduler:
             jobs = list(self._known.values())
             for job in [job for job in jobs if job in self.queue]:
                 self.queue.remove(job)
-        self.work = Work(self.work.threads)
+        self.work = Work()
         for job in jobs:
             self._finish(job, error)
 

@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
-
 from codeprompt.answer import Encoded, Prompt, encode, settled, sorted_out
 from codeprompt.backbones.decoding import Hypothesis
 from codeprompt.backbones.generation import checked
 from codeprompt.backbones.search import Ask, Tokens
-from codeprompt.backbones.threads import share
+from codeprompt.backbones.threads import shared
 from codeprompt.engine.flight import Flight, kind_of
 from codeprompt.engine.job import Job, Outcome
 
@@ -38,10 +36,9 @@ def urgent(job: Job) -> bool:
 
 
 class Work:
-    """Flights by model, number of beams and urgency. threads: of torch, at most."""
+    """Flights by model, number of beams and urgency."""
 
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self) -> None:
         self.flights: dict[FlightKey, Flight[Job]] = {}
         self.steps = self.tokens = 0
         self.pace = SLICE / TOKENS
@@ -66,8 +63,6 @@ class Work:
 
         A job that fails does so alone: what was encoded with it is tried again by itself.
         """
-        if jobs:
-            torch.set_num_threads(self.threads)
         for group in _alike(jobs):
             try:
                 yield from self._admit(group)
@@ -85,9 +80,9 @@ class Work:
         self.steps += 1
         for key in chosen:
             flight = self.flights[key]
-            share(self.threads, flight.rows, flight.model.d_model)
             try:
-                done = flight.step()
+                with shared(flight.rows, flight.model.d_model):
+                    done = flight.step()
                 answers = flight.answers(done)
             except Exception as error:
                 del self.flights[key]
