@@ -33,7 +33,8 @@ REST, UNREST = 1.0, 30.0
 class Scheduler:
     """waiting: jobs that may wait. clock: seconds that only grow.
 
-    threads: torch's, for the turns; None leaves them. threaded: False leaves the turns to the caller, for tests.
+    threads: torch's, for the turns; None leaves them. threaded: False leaves the turns to the
+    caller, for tests.
     """
 
     def __init__(
