@@ -164,3 +164,11 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(ask: Ask) -
     with pytest.raises(ValueError, match="broken"), checkpoint_folder(request):
         raise ValueError("broken")
     assert not (request.out.parent / ".pack.tuning").exists()
+
+
+def test_settings_outside_of_a_recipes_tables_are_refused(ask: Ask, tmp_path: Path) -> None:
+    """They would change nothing, and the run would not be the one that was meant."""
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("steps = 500\n\n[default]\nlr = 0.01\n")
+    with pytest.raises(UsageError, match=r"has steps outside of its tables .* under \[default\]"):
+        tune(ask("summarize", recipe=str(recipe)))

@@ -20,6 +20,7 @@ import msgspec
 from codeprompt.errors import UnknownNameError, UsageError
 
 FOLDER = Path(__file__).parent
+TABLES = ("summary", "expected", "default", "kind", "method", "task")
 IDLE = ("hard", "given")
 """Kinds of methods that learn nothing."""
 
@@ -104,9 +105,17 @@ def read(name: str) -> dict[str, Any]:
     if not path.is_file():
         raise UnknownNameError("recipe", name, names())
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {path} is not valid TOML: {error}") from error
+    stray = sorted(set(found) - set(TABLES))
+    if stray:  # `steps = 500` above every table would change nothing, and not say so
+        raise UsageError(
+            f"The recipe {path} has {', '.join(stray)} outside of its tables",
+            expected="[default], [kind.KIND], [task.TASK] or [method.METHOD.TASK]",
+            do="Put what holds for every run under [default]",
+        )
+    return found
 
 
 def of_method(method: str) -> dict[str, Any]:
