@@ -4,8 +4,8 @@ First what it can do is found: so many clients that it is never idle, each askin
 answered. Then requests come as they come (Poisson), `factor` times as many functions a second as
 that, from eight clients over the engine's socket: hovers with a deadline, explicit questions whose
 tokens are streamed, batches of four. No two functions are the same, so that no answer comes from
-the cache. Beside what was accepted and refused stand the times, and the engine's memory by the
-minute.
+the cache; the cache is small, so that it is full after the warm-up and what grows then is a leak.
+Beside what was accepted and refused stand the times, and the engine's memory by the minute.
 """
 
 from __future__ import annotations
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--deadline", type=int, default=3000, help="Of a hover, in ms.")
     parser.add_argument("--capacity-seconds", type=float, default=40)
     parser.add_argument("--warm-up", type=float, default=2, help="Minutes before memory counts.")
+    parser.add_argument("--cache", type=int, default=4, help="MB of the engine's answers.")
     parser.add_argument("--threads", type=int, help="Of the engine; its own choice if left out.")
     parser.add_argument("--out", type=Path, help="Also write the line there.")
     options = parser.parse_args()
@@ -219,7 +220,7 @@ def main() -> None:
         os.environ["CODEPROMPT_HOME"] = str(Path(folder) / "home")
         home = Home.own()
         threads = ["--threads", str(options.threads)] if options.threads else []
-        start(["--idle-exit", "0", *threads], home=home)
+        start(["--idle-exit", "0", "--cache", str(options.cache), *threads], home=home)
         try:
             with connect(start=False) as engine:
                 engine.upload_pack(_pack(Path(folder)))

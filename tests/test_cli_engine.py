@@ -54,12 +54,14 @@ def test_without_an_engine_status_leaves_with_1(home: Home) -> None:
 def test_an_engine_is_started_shown_and_stopped(home: Home, tmp_path: Path) -> None:
     """One process, however often it is started."""
     tiny_t5(tmp_path)
-    begun = told("start", "--backbone", tmp_path, "--idle-exit", 600, "--precision", "float32")
+    options = ("--idle-exit", 600, "--precision", "float32", "--cache", 3)
+    begun = told("start", "--backbone", tmp_path, *options)
     assert begun["begun"] and begun["answers"] and begun["version"] == codeprompt.__version__
     again = told("start")
     assert not again["begun"] and again["pid"] == begun["pid"]
     words = psutil.Process(begun["pid"]).cmdline()
     assert words[words.index("--backbone") + 1] == str(tmp_path)
+    assert words[words.index("--cache") + 1] == "3"
     shown = told("status")
     assert shown["running"] and shown["pid"] == begun["pid"]
     assert shown["packs"] == sum(pack.is_dir() for pack in SHIPPED.iterdir())
