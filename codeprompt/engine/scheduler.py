@@ -26,7 +26,7 @@ from codeprompt.engine.work import Work
 from codeprompt.errors import DeadlineError, EngineError
 from codeprompt.types import Prediction
 
-REST, UNREST = 1.0, 30.0
+REST, UNREST = 1.0, 10.0
 """Seconds without work, and without a rest, after which memory that nothing uses is given back."""
 
 
