@@ -1,9 +1,10 @@
 """What the built-in backbone was to reach, beside what was measured: one table, from result files.
 
 Nothing is computed here. `backbone-test.json` is what `score` wrote; in `backbone-packs/` a pack's
-file is the line that `codeprompt eval PACK --json` printed on test, `few-shot.json` that of
-`codeprompt compare --json`, `latency.json` that of `python -m benchmarks.speed generate --shape
-builtin`. What has no file was not measured, and the table says so.
+file is the line that `codeprompt eval PACK --json` printed on test, `latency.json` that of
+`python -m benchmarks.speed generate --shape builtin`; `low-resource/tables.json` is of
+`codeprompt bench benchmarks/low-resource-builtin.toml`. What has no file was not measured, and the
+table says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ BM25 = "nearest pre-training pair (BM25)"
 NO = "not measured"
 ABOVE_CONSTANT = 2.0  # by the recipe for two cores; 5 by that for a GPU
 LATENCY = "ours-int8 greedy"
+FROZEN, FEW = ("soft", "lora"), 300
 
 
 def table(results: Path = RESULTS) -> str:
@@ -67,7 +69,6 @@ def _summaries(results: Path) -> list[tuple[str, str, str]]:
         )
         if title in kept
     )
-    few = _read(results / "backbone-packs" / "few-shot.json")
     return [
         (
             "summaries, hard prompt, csn_python test, BLEU",
@@ -83,9 +84,24 @@ def _summaries(results: Path) -> list[tuple[str, str, str]]:
         (
             "summaries, 300 shots, frozen + prompt, BLEU over zero-shot",
             "+1.5, interval clear of 0",
-            few.get("told", NO),
+            _few(_read(results / "low-resource" / "tables.json")) or NO,
         ),
     ]
+
+
+def _few(found: dict[str, Any]) -> str:
+    """Each frozen arm's paired difference to the hard prompt, where the grid has it."""
+    told = []
+    for table in found.get("tables", []):
+        for one in table["contrasts"]:
+            here = table["evaluation"] == "test" and one["metric"] == table["metrics"][0]
+            if here and one["shots"] == FEW and one["a"] == "hard" and one["b"] in FROZEN:
+                low, high = one["interval"]
+                told.append(
+                    f"{one['b']} {one['difference']:+.2f} [{low:+.2f}, {high:+.2f}], "
+                    f"{one['n']} rows, {one['seeds']} seeds"
+                )
+    return "; ".join(told)
 
 
 def _translations(results: Path) -> list[tuple[str, str, str]]:
