@@ -173,7 +173,7 @@ def export(source: Path, out: Path) -> None:
 @click.option("--data", type=FOLDER, required=True, help="CodeXGLUE's code-to-code-trans.")
 @click.option("--out", type=FOLDER, required=True, help="Where packs stand.")
 @click.option("--dev", default=400, show_default=True, help="Rows of valid that are scored.")
-@click.option("--beams", default=1, show_default=True, help="By which the packs answer.")
+@click.option("--beams", default=4, show_default=True, help="By which the packs answer.")
 def packs(source: Path, data: Path, out: Path, dev: int, beams: int) -> None:
     """Write the two translation packs."""
     from benchmarks.backbone.packs import write

@@ -37,11 +37,11 @@ DATA = {
 
 
 def write(
-    run: Path, data: Path, out: Path, dev: int = 400, beams: int = 1
+    run: Path, data: Path, out: Path, dev: int = 400, beams: int = 4
 ) -> Iterator[dict[str, Any]]:
     """Write `out/translate-*`, answering by `beams`; yields names and scores on `dev` valid rows.
 
-    One beam by default: an editor waits five times as long for five.
+    Four beams by default: worth 2.0 and 0.6 BLEU on dev rows, and cheap here (README, "How fast").
     """
     checkpoint = newest_checkpoint(run)
     if checkpoint is None:
