@@ -4,8 +4,10 @@ First what it can do is found: so many clients that it is never idle, each askin
 answered. Then requests come as they come (Poisson), `factor` times as many functions a second as
 that, from eight clients over the engine's socket: hovers with a deadline, explicit questions whose
 tokens are streamed, batches of four. No two functions are the same, so that no answer comes from
-the cache; the cache is small, so that it is full after the warm-up and what grows then is a leak.
-Beside what was accepted and refused stand the times, and the engine's memory by the minute.
+the cache; the cache is small, so that it is full after the warm-up. Beside what was accepted and
+refused stand the times, and the engine's memory by the minute. What of it is a leak tells its
+memory at rest, after the warm-up and after the load: under load some of it is what is being
+answered, and free pages between.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,8 @@ BUSY = 32
 """Who ask at once while the capacity is found."""
 TOKENS = 20
 SAMPLE_SECONDS = 2.0
+REST_SECONDS = 15.0
+"""Without a question, so that the engine has given back what it does not use."""
 Seen = tuple[float, float, float]
 """Minutes, resident MB, MB of cached answers."""
 
@@ -57,7 +61,8 @@ class Watch:
             except (httpx.HTTPError, KeyError):
                 pass
             minutes = (time.monotonic() - self.began) / 60
-            self.seen.append((minutes, self.process.memory_info().rss / 1e6, cache / 1e6))
+            memory = round(self.process.memory_info().rss / 1e6, 1)
+            self.seen.append((minutes, memory, cache / 1e6))
             await asyncio.sleep(SAMPLE_SECONDS)
 
     def by_minute(self) -> list[float]:
@@ -67,17 +72,15 @@ class Watch:
             minutes.setdefault(int(minute), []).append(memory)
         return [round(statistics.median(seen), 1) for _, seen in sorted(minutes.items())]
 
-    def slope(
-        self, value: Callable[[Seen], float], after: float, until: float
-    ) -> dict[str, float] | None:
-        """MB a minute between two minutes, by least squares, and its standard error.
+    def slope(self, value: Callable[[Seen], float], until: float) -> dict[str, float] | None:
+        """MB a minute, by least squares, and its standard error.
 
         Over the medians of minutes: single looks depend on what is being answered just then. until:
         the load's end, since what is let go of then would hide what was kept before.
         """
         minutes: dict[int, list[float]] = {}
         for row in self.seen:
-            if after <= row[0] < until:
+            if row[0] < until:
                 minutes.setdefault(int(row[0]), []).append(value(row))
         if len(minutes) < 4:
             return None
@@ -101,13 +104,23 @@ async def measure(options: argparse.Namespace, home: Home) -> dict[str, Any]:
         await _closed(load, 5.0)
         capacity = await _closed(load, options.capacity_seconds)
         print(f"capacity {capacity:.1f} functions/s", flush=True)
+        rate = options.factor * capacity
+        await _open(load, rate, 60 * options.warm_up)
+        before = await _at_rest(process)
         watch = Watch(process, http)
         watching = asyncio.create_task(watch.run())
-        tally, seconds = await _open(load, options.factor * capacity, 60 * options.minutes)
+        tally, seconds = await _open(load, rate, 60 * options.minutes)
         watching.cancel()
+        after = await _at_rest(process)
         crashed = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         alive = not crashed and (await http.get("/healthz")).json()["pid"] == record.pid
-    return _report(options, capacity, tally, seconds, watch, alive)
+    return _report(options, capacity, tally, seconds, watch, (before, after), alive)
+
+
+async def _at_rest(process: psutil.Process) -> float:
+    """Resident MB of an engine that nobody asks."""
+    await asyncio.sleep(REST_SECONDS)
+    return round(process.memory_info().rss / 1e6, 1)
 
 
 async def _closed(load: Load, seconds: float) -> float:
@@ -143,10 +156,11 @@ def _report(
     tally: Tally,
     seconds: float,
     watch: Watch,
+    rest: tuple[float, float],
     alive: bool,
 ) -> dict[str, Any]:
-    slope = partial(watch.slope, after=options.warm_up, until=options.minutes)
-    late = [row[1] for row in watch.seen if row[0] >= options.warm_up]
+    slope = partial(watch.slope, until=options.minutes)
+    seen = [row[1] for row in watch.seen]
     return {
         "name": "load",
         "minutes": round(seconds / 60, 2),
@@ -162,24 +176,18 @@ def _report(
         "hover_deadline_ms": options.deadline,
         "accepted_ms": {kind: percentiles(times) for kind, times in tally.times.items()},
         "refusal_ms": percentiles(tally.refusals),
-        "rss_mb": {"first": _first(late, 0), "last": _first(late, -1), "peak": _most(late)},
+        "rss_mb": {"first": seen[0], "last": seen[-1], "peak": max(seen)},
         "rss_mb_by_minute": watch.by_minute(),
         "rss_slope_mb_per_minute": slope(lambda row: row[1]),
         "cache_slope_mb_per_minute": slope(lambda row: row[2]),
         "rss_less_cache_slope_mb_per_minute": slope(lambda row: row[1] - row[2]),
+        "rss_at_rest_mb": {"before": rest[0], "after": rest[1]},
+        "rss_at_rest_growth_mb_per_minute": round((rest[1] - rest[0]) * 60 / seconds, 3),
         "warm_up_minutes": options.warm_up,
         "crashes": 0 if alive else 1,
         "cores": os.cpu_count(),
         "load_average_at_the_end": [round(x, 1) for x in os.getloadavg()],
     }
-
-
-def _first(values: Sequence[float], index: int) -> float | None:
-    return round(values[index], 1) if values else None
-
-
-def _most(values: Sequence[float]) -> float | None:
-    return round(max(values), 1) if values else None
 
 
 def _pack(folder: Path) -> Path:
@@ -211,7 +219,9 @@ def main() -> None:
     parser.add_argument("--factor", type=float, default=2)
     parser.add_argument("--deadline", type=int, default=3000, help="Of a hover, in ms.")
     parser.add_argument("--capacity-seconds", type=float, default=40)
-    parser.add_argument("--warm-up", type=float, default=2, help="Minutes before memory counts.")
+    parser.add_argument(
+        "--warm-up", type=float, default=2, help="Minutes of the load that count for nothing."
+    )
     parser.add_argument("--cache", type=int, default=4, help="MB of the engine's answers.")
     parser.add_argument("--threads", type=int, help="Of the engine; its own choice if left out.")
     parser.add_argument("--out", type=Path, help="Also write the line there.")
