@@ -195,6 +195,7 @@ async def test_a_workspace_is_summarized_into_a_report(editor: Editor) -> None:
 
 async def test_status_and_packs_are_told(editor: Editor) -> None:
     """The status bar knows the packs; a pack that is not there is refused with those that are."""
+    await editor.command("codeprompt.summarizeWorkspace", {})  # the packs are told with answers
     told = await editor.command("codeprompt.showStatus", {})
     assert told["state"] == "ready"
     assert told["packs"]["summarize"].startswith("summarize@")
