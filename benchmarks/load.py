@@ -5,7 +5,7 @@ answered. Then requests come as they come (Poisson), `factor` times as many func
 that, from eight clients over the engine's socket: hovers with a deadline, explicit questions whose
 tokens are streamed, batches of four. No two functions are the same, so that no answer comes from
 the cache; the cache is small, so that it is full after the warm-up. Beside what was accepted and
-refused stand the times, and the engine's memory by the minute. What of it is a leak tells its
+refused stand the times, and the engine's memory by the minute. Beside it stands its
 memory at rest, after the warm-up and after the load: under load some of it is what is being
 answered, and free pages between.
 """

@@ -41,7 +41,7 @@ def write(
 ) -> Iterator[dict[str, Any]]:
     """Write `out/translate-*`, answering by `beams`; yields names and scores on `dev` valid rows.
 
-    Four beams by default: worth 2.0 and 0.6 BLEU on dev rows, and cheap here (README, "How fast").
+    Four beams by default: worth 2.0 and 0.6 BLEU on dev rows, a tenth slower on 20 tokens.
     """
     checkpoint = newest_checkpoint(run)
     if checkpoint is None:

@@ -21,6 +21,7 @@ from codeprompt.errors import UnknownNameError, UsageError
 
 FOLDER = Path(__file__).parent
 TABLES = ("summary", "expected", "default", "kind", "method", "task")
+"""What may stand at the top of a recipe's file."""
 IDLE = ("hard", "given")
 """Kinds of methods that learn nothing."""
 
