@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codeprompt.backbones.serving.pages import laid_out
 from codeprompt.inject import Injected, SiteRows
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class State:
             if old:
                 rows, wide = held[2], max(wide, held[4])
             shape = self.model.memory_shape(max(rows, _more(old + count, rows)), wide)
-            laid = self.line.new_empty(shape, dtype=self.model.many)
+            laid = laid_out(shape, self.line, self.model.many)
             for row, size in enumerate(self.lengths[:old]):
                 laid[:, :, row, :, :size] = self.sources[:, :, row, :, :size]
                 laid[:, :, row, :, size:] = 0
@@ -180,7 +181,7 @@ class State:
         layers, _, _, heads, _, size = self.sources.shape
         self.width, self.step = width, 0
         shape = (layers, 2, rows, heads, width + self.beams * room, size)
-        self.caches = self.sources.new_empty(shape, dtype=self.model.few)
+        self.caches = laid_out(shape, self.sources, self.model.few)
         self._set_room(room)
         self.columns = self.caches.new_zeros(0, 1, 1, width)
 
@@ -212,7 +213,7 @@ class State:
         """Caches for so many rows, columns and steps; slots before step `first` are let go."""
         old, live, k = self.caches, self.rows, self.beams
         shape = (*old.shape[:2], rows, old.shape[3], width + k * room, old.shape[5])
-        laid = old.new_empty(shape)
+        laid = laid_out(shape, old, old.dtype)
         laid[:, :, :live, :, : self.width] = old[:, :, :live, :, : self.width]
         laid[:, :, :live, :, self.width : width] = 0
         kept = self.step - first
