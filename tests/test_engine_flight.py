@@ -13,7 +13,7 @@ from codeprompt.backbones.decoding import Decoding, Hypothesis
 from codeprompt.backbones.generation import generate
 from codeprompt.backbones.llama import Llama
 from codeprompt.backbones.search import Ask, Tokens
-from codeprompt.backbones.serving import ServingLlama, ServingT5, prepare
+from codeprompt.backbones.serving import ServingLlama, ServingT5, pages, prepare
 from codeprompt.backbones.serving.kernels import DTYPES
 from codeprompt.backbones.serving.trace import Traces
 from codeprompt.backbones.t5 import T5
@@ -29,8 +29,12 @@ TOKENS = Tokens(eos=generating.EOS, pad=generating.PAD, start=generating.START)
 
 @pytest.fixture(autouse=True)
 def _exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The float32 copy in float64, so that any difference is a fault and not rounding."""
+    """The float32 copy in float64, so that any difference is a fault and not rounding.
+
+    Its small caches on pages of their own, as large ones are.
+    """
     monkeypatch.setitem(DTYPES, "float32", torch.float64)
+    monkeypatch.setattr(pages, "LEAST", 1)
 
 
 def wandering() -> T5:
