@@ -24,7 +24,14 @@ from codeprompt.bench.report.figures import arms, figures
 from codeprompt.bench.report.findings import findings
 from codeprompt.bench.report.grid import Cell, Column, Grid
 from codeprompt.bench.report.palette import DARK, LIGHT, inline, looks, on_scale
-from codeprompt.bench.report.plots import calibration, claim, curves, forest, interpolation
+from codeprompt.bench.report.plots import (
+    calibration,
+    claim,
+    curves,
+    forest,
+    interpolation,
+    standing,
+)
 from codeprompt.bench.report.source import Source, read, read_all
 from codeprompt.bench.results import Estimate, Table
 from codeprompt.cli.report import COMMAND
@@ -262,6 +269,24 @@ def test_every_contrast_stands_in_one_forest(table: Table) -> None:
     assert sum(len(own) for _, own in parts) == len(table.contrasts)
     assert all(one.a == against for against, own in parts for one in own)
     assert max(len(own) for _, own in forest.parts(table.contrasts * 5)) <= forest.MOST
+
+
+def test_a_forest_tells_what_one_seed_alone_says(table: Table) -> None:
+    """No claim about seeds where there was one; and none of it where there were more."""
+    several = [dataclasses.replace(one, p_seeds=0.5, shots=64) for one in table.contrasts[:3]]
+    assert "one seed" not in forest.caption(several, True)
+    once = [dataclasses.replace(several[0], p_seeds=None), *several[1:]]
+    assert forest.caption(once, True).endswith("Of one seed, so over items alone: 1 of 3.")
+
+
+def test_a_standing_tells_how_many_it_leaves_out(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left out in silence."""
+    metric = next(iter(table.metrics))
+    assert "The best" not in standing.caption(table, metric)
+    monkeypatch.setattr(standing, "MOST", 2)
+    assert "The best 2 of " in standing.caption(table, metric)
 
 
 def test_calibration_counts_positive_rows_by_score(runs: Path) -> None:

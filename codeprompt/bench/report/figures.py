@@ -92,8 +92,7 @@ def _standing(table: Table, metric: str, base: str, look: dict[str, Look]) -> li
             figure,
             slug(base, "standing"),
             f"{metric} at {shots_text(shots)}",
-            "Mean, its 95% t interval over seeds, and each seed as a dot; grey crosses: answers "
-            "without a model.",
+            standing.caption(table, metric),
         )
 
 

@@ -48,7 +48,7 @@ def draw(against: str, contrasts: Sequence[Contrast]) -> Iterator[Figure]:
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         axes.spines["bottom"].set_color(RULE)
-        axes.set_xlabel(f"difference from {against} in {contrasts[0].metric}")
+        axes.set_xlabel(f"difference from {against}\n{contrasts[0].metric}")  # one line is cut off
         yield figure
 
 
@@ -56,8 +56,10 @@ def caption(contrasts: Sequence[Contrast], higher: bool) -> str:
     """What one sees."""
     ties = sum(one.winner == "tie" for one in contrasts)
     side = "right" if higher else "left"
+    once = sum(one.one_seed for one in contrasts)
+    few = f" Of one seed, so over items alone: {once} of {len(contrasts)}." if once else ""
     return (
         f"Mean difference over seeds with its 95% interval over items; {side} of zero is better. "
         f"Coloured: holds over items and over seeds, after Holm's correction over the whole table; "
-        f"grey diamonds: {numbers.count(ties)} of {len(contrasts)} are ties."
+        f"grey diamonds: {numbers.count(ties)} of {len(contrasts)} are ties.{few}"
     )

@@ -14,7 +14,7 @@ from codeprompt.bench.results import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 24  # rows of one figure
+MOST = 40  # rows of one figure
 LEAST = 3
 
 
@@ -58,3 +58,13 @@ def draw(table: Table, metric: str, look: Mapping[str, Look]) -> Iterator[Figure
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(metric)
         yield figure
+
+
+def caption(table: Table, metric: str) -> str:
+    """What one sees, and how much one does not."""
+    count = len(shown(table, metric)[1])
+    left = f" The best {MOST} of {count}." if count > MOST else ""
+    return (
+        "Mean, its 95% t interval over seeds, and each seed as a dot; grey crosses: answers "
+        f"without a model.{left}"
+    )
