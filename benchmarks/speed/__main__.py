@@ -12,6 +12,7 @@ NAMES = {
     "editor": "editor",
     "generate": "generate",
     "kept-states": "kept_states",
+    "methods": "methods",
     "mixed-batch": "mixed_batch",
     "precision": "precision",
     "train-step": "train_step",
