@@ -22,6 +22,7 @@ from codeprompt.bench.store import RunFolder
 from codeprompt.bench.work import failed
 from codeprompt.bench.worker import Orders
 from codeprompt.errors import CodepromptError
+from codeprompt.waiting import ASLEEP
 
 POLL_SECONDS = 0.3
 DEATHS = 2
@@ -98,7 +99,7 @@ class Workers:
             parent=os.getpid(),
         )
         # Threads that sleep at a barrier: spinning ones stall each other on a shared machine.
-        threads = {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        threads = {"OMP_NUM_THREADS": str(self.threads), **ASLEEP}
         with self._log().open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "codeprompt.bench.worker"],

@@ -15,6 +15,8 @@ from typing import NoReturn
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its status."""
     from codeprompt.cli.app import APP
+    from codeprompt.waiting import wait_briefly
 
+    wait_briefly()
     APP.main(None if arguments is None else list(arguments), prog_name="codeprompt")
     raise SystemExit(0)  # not reached: APP.main exits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -151,8 +150,6 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "codeprompt.cli.demo_arm", json.dumps(asked)],
         stdout=subprocess.PIPE,
-        # Threads that sleep at a barrier: spinning ones stall each other on a shared machine.
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
         check=False,
     )
     if done.returncode == 130:

@@ -20,6 +20,7 @@ import psutil
 
 from codeprompt.errors import CodepromptError, TrainingError
 from codeprompt.service.jobs.events import read_failure
+from codeprompt.waiting import ASLEEP
 
 TICK = 0.25
 GRACE_SECONDS = 15.0
@@ -178,7 +179,7 @@ class Trainer:
         return {
             **os.environ,
             **{f"{name}_NUM_THREADS": count for name in names},
-            "OMP_WAIT_POLICY": "PASSIVE",
+            **ASLEEP,
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TRANSFORMERS_VERBOSITY": "error",
