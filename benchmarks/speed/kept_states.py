@@ -15,9 +15,8 @@ from pathlib import Path
 
 import torch
 
-import codeprompt
 from benchmarks.speed.measure import Outcome, interleave, medians, ratio, signature, table, timed
-from benchmarks.speed.shapes import checkpoint
+from benchmarks.speed.shapes import checkpoint, own_files
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.load import load_backbone
 from codeprompt.methods.base import Context
@@ -85,6 +84,5 @@ def step_of(backbone: Backbone, name: str, *, keep: bool) -> Callable[[], float]
 
 def rows_of(plan: Plan, count: int) -> Rows:
     """So many of this package's own files, the longest first."""
-    files = sorted(Path(codeprompt.__file__).parent.rglob("*.py"), key=lambda p: -p.stat().st_size)
-    texts = [file.read_text(encoding="utf-8") for file in files[:count]]
+    texts = [file.read_text(encoding="utf-8") for file in own_files(count)]
     return Rows.of(plan, [Example({"code": text}, text[:400]) for text in texts])

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
-import codeprompt
 from benchmarks.speed.measure import Outcome, interleave, medians, ratio, signature, table, timed
+from benchmarks.speed.shapes import own_files
 from codeprompt.answer import Prompt, Row, answer
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.decoding import Decoding
@@ -71,13 +71,13 @@ def _report(
     for name in answers:
         row = [name, f"{answer_ms[name]:.0f}", "", "", ""]
         if PLAIN in answers:
-            ratios[f"an answer, {name} over {PLAIN}"] = ratio(answers, name, PLAIN)
-            row[2] = f"{ratios[f'an answer, {name} over {PLAIN}']:.2f}"
+            found = ratios[f"an answer, {name} over {PLAIN}"] = ratio(answers, name, PLAIN)
+            row[2] = f"{found:.2f}"
         if name in steps:
             row[3] = f"{step_ms[name]:.0f}"
         if name in steps and SOFT in steps:
-            ratios[f"a step, {name} over {SOFT}"] = ratio(steps, name, SOFT)
-            row[4] = f"{ratios[f'a step, {name} over {SOFT}']:.2f}"
+            found = ratios[f"a step, {name} over {SOFT}"] = ratio(steps, name, SOFT)
+            row[4] = f"{found:.2f}"
         rows.append(row)
     table(["method", "ms an answer", f"of {PLAIN}", "ms a step", f"of {SOFT}"], rows)
     told = signature(
@@ -145,9 +145,8 @@ def _answer(setup: Setup, injection: Injection) -> Callable[[], object]:
 
 def _rows(path: Path) -> Path:
     """This package's own files, the longest first, each with its docstring's first line."""
-    files = sorted(Path(codeprompt.__file__).parent.rglob("*.py"), key=lambda p: -p.stat().st_size)
     rows = []
-    for file in files[:FILES]:
+    for file in own_files(FILES):
         head, _, body = file.read_text(encoding="utf-8").partition("\n")
         rows.append({"id": file.name, "code": body, "summary": head.strip('" '), "path": file.name})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -48,6 +48,14 @@ def checkpoint(shape: str, folder: Path, *, varied: bool = False) -> Path:
     return folder
 
 
+def own_files(count: int) -> list[Path]:
+    """So many of this package's own files, the longest first."""
+    import codeprompt
+
+    files = Path(codeprompt.__file__).parent.rglob("*.py")
+    return sorted(files, key=lambda path: -path.stat().st_size)[:count]
+
+
 def _t5(sizes: dict[str, Any]) -> Any:
     import transformers
 
