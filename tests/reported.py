@@ -235,3 +235,12 @@ def _record(score: object) -> ScoreRecord:
 
     assert isinstance(score, Score)
     return ScoreRecord(metric=score.metric, value=score.value, n=score.n, signature=score.signature)
+
+
+def make_runs(base: Path) -> Path:
+    """Three small runs: `first` has a failed cell and two evaluations, `second` other answers."""
+    wanted = suite(seeds=2, evaluations=("test", "renamed"))
+    make_run(base / "first", wanted, fails=lambda c: (c.arm, c.seed, c.shots) == ("lora", 1, 64))
+    make_run(base / "second", suite(seeds=2), skill=lambda cell, usual: usual + 0.3)
+    make_run(base / "defects", suite("defect", seeds=2))
+    return base

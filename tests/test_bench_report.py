@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import io
 import json
 import re
@@ -16,38 +15,22 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from codeprompt.bench.published import published_for
 from codeprompt.bench.report import exports, grid, numbers, write_report
-from codeprompt.bench.report.answers import examples, scored
+from codeprompt.bench.report.answers import examples
 from codeprompt.bench.report.board import boards, leaderboard, welch
-from codeprompt.bench.report.figures import arms, figures
 from codeprompt.bench.report.findings import findings
 from codeprompt.bench.report.grid import Cell, Column, Grid
-from codeprompt.bench.report.palette import DARK, LIGHT, inline, looks, on_scale
-from codeprompt.bench.report.plots import (
-    calibration,
-    claim,
-    curves,
-    forest,
-    interpolation,
-    standing,
-)
+from codeprompt.bench.report.palette import DARK, LIGHT
 from codeprompt.bench.report.source import Source, read, read_all
 from codeprompt.bench.results import Estimate, Table
 from codeprompt.cli.report import COMMAND
 from codeprompt.errors import DataError, UsageError
-from tests.reported import ROWS, SHOTS, make_run, suite
+from tests.reported import SHOTS, make_run, make_runs, suite
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small runs: `first` has a failed cell and two evaluations, `second` other answers."""
-    base = tmp_path_factory.mktemp("runs")
-    wanted = suite(seeds=2, evaluations=("test", "renamed"))
-    make_run(base / "first", wanted, fails=lambda c: (c.arm, c.seed, c.shots) == ("lora", 1, 64))
-    make_run(base / "second", suite(seeds=2), skill=lambda cell, usual: usual + 0.3)
-    make_run(base / "defects", suite("defect", seeds=2))
-    return base
+    return make_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -235,73 +218,6 @@ def test_findings_call_ties_ties(table: Table) -> None:
         assert {c.b: c.winner == "tie" for c in own} == {a: v == "tie" for a, v in said.items()}
 
 
-def test_curves_need_two_numbers_of_shots_and_leave_out_what_alpha_varies(
-    first: Source, table: Table
-) -> None:
-    size = curves.sizes(first, table)
-    assert list(size.values()) == [float(one) for one in SHOTS]
-    lines = curves.lines(table, table.metrics[0], size)
-    assert set(lines) == {"constant", "hard", "soft", "lora", "full"}
-    assert [place for place, *_ in lines["soft"]] == list(SHOTS)
-    assert {mean for _, mean, *_ in lines["hard"]} == {lines["hard"][0][1]}
-    with curves.draw(first, _only(table, 64), table.metrics[0], looks(arms(first))) as figure:
-        assert figure is None
-
-
-def _only(table: Table, shots: int) -> Table:
-    return dataclasses.replace(table, rows=tuple(r for r in table.rows if r.shots in (0, shots)))
-
-
-def test_alpha_makes_a_curve_on_each_evaluation_and_one_of_both(first: Source) -> None:
-    metric = "codexglue-sentence-bleu"
-    found = [interpolation.curves(one, metric) for one in first.tables.tables]
-    assert [[p[0] for p in curve.points] for (curve,) in found] == [[0.0, 0.5, 1.0]] * 2
-    assert list(interpolation.matched(*found)) == ["wise, 64 shots"]
-    names = {one.name for one in figures(first, first.tables.tables[0], looks(arms(first)))}
-    assert {
-        "summarize-graphs-test-along-alpha",
-        "summarize-graphs-test-against-renamed-alpha",
-    } <= names
-
-
-def test_every_contrast_stands_in_one_forest(table: Table) -> None:
-    parts = forest.parts(table.contrasts)
-    assert sum(len(own) for _, own in parts) == len(table.contrasts)
-    assert all(one.a == against for against, own in parts for one in own)
-    assert max(len(own) for _, own in forest.parts(table.contrasts * 5)) <= forest.MOST
-
-
-def test_a_forest_tells_what_one_seed_alone_says(table: Table) -> None:
-    """No claim about seeds where there was one; and none of it where there were more."""
-    several = [dataclasses.replace(one, p_seeds=0.5, shots=64) for one in table.contrasts[:3]]
-    assert "one seed" not in forest.caption(several, True)
-    once = [dataclasses.replace(several[0], p_seeds=None), *several[1:]]
-    assert forest.caption(once, True).endswith("Of one seed, so over items alone: 1 of 3.")
-
-
-def test_a_standing_tells_how_many_it_leaves_out(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is left out in silence."""
-    metric = next(iter(table.metrics))
-    assert "The best" not in standing.caption(table, metric)
-    monkeypatch.setattr(standing, "MOST", 2)
-    assert "The best 2 of " in standing.caption(table, metric)
-
-
-def test_calibration_counts_positive_rows_by_score(runs: Path) -> None:
-    source = read(runs / "defects")
-    table = source.tables.tables[0]
-    row = next(row for row in table.rows if row.arm == "soft" and row.shots == 64)
-    found = scored(source, table, row)
-    assert len(found) == ROWS * len(row.seeds)
-    assert calibration.bins([(0.75, True)] * 6 + [(0.72, False)] * 4 + [(1.0, True)] * 4) == [
-        (pytest.approx(0.738), 0.6, 10)
-    ]
-    names = {one.name for one in figures(source, table, looks(arms(source)))}
-    assert "defect-graphs-test-calibration" in names
-
-
 def test_examples_go_from_best_to_worst_beside_the_best_of_each_kind(
     first: Source, table: Table
 ) -> None:
@@ -404,11 +320,6 @@ def test_numbers_read_as_numbers(shown: str, expected: str) -> None:
     assert shown == expected
 
 
-def test_a_title_cannot_break_out_of_a_figure() -> None:
-    drawn = inline('<?xml?><svg viewBox="0 0 1 1" width="1pt"><g/></svg>', "a</title><script>")
-    assert "<title>a&lt;/title&gt;&lt;script&gt;</title>" in drawn
-
-
 def test_mistakes_say_what_to_do(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.html"):
         write_report([runs / "first"], tmp_path / "a.pdf")
@@ -430,17 +341,3 @@ def test_the_command_writes_the_page_and_says_where(runs: Path, tmp_path: Path) 
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout) == {"page": str(out), "files": [str(out)]}
     assert out.is_file()
-
-
-def test_a_poor_answer_without_a_model_sets_no_scale() -> None:
-    look = looks([("a", "frozen"), *((name, "baseline") for name in "xyz")])
-    assert set(on_scale({"a": 1.0, "x": 3.0, "y": 0.1, "z": 2.0}, look)) == {"a", "x", "z"}
-
-
-def test_published_curves_stand_beside_what_is_not_trained(table: Table) -> None:
-    """Only those over numbers of shots; a table without any has no such figure."""
-    assert claim.lines(table, table.metrics[0]) == {}
-    told = dataclasses.replace(table, published=published_for("csn-python", "tokens"))
-    found = claim.lines(told, "codexglue-sentence-bleu")
-    assert [one.value for one in found["CodeT5-small", "full"]][:2] == [4.69, 6.73]
-    assert {row.arm for row in claim.untrained(told, table.metrics[0])} >= {"hard", "constant"}
