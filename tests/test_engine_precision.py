@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from codeprompt import processor
 from codeprompt.backbones.serving import kernels
 from codeprompt.backbones.serving.store import Store
 from codeprompt.engine import Engine, Request
@@ -37,7 +38,7 @@ def test_auto_is_the_fastest_that_works(
 ) -> None:
     """int8 where there is a product for it, else bf16 where it is fast, else float32."""
     monkeypatch.setattr(kernels, "int8_kernel", lambda: kernel)
-    monkeypatch.setattr(kernels, "bf16_is_fast", lambda: fast)
+    monkeypatch.setattr(processor, "bf16_is_fast", lambda: fast)
     assert choose("auto", CPU) == expected
     assert choose("float32", CPU) == "float32"
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from codeprompt.backbones.base import Backbone, Source
 from codeprompt.backbones.decoding import Decoding
 from codeprompt.backbones.generation import generate
-from codeprompt.backbones.serving import ServingT5, prepare
-from codeprompt.backbones.serving.kernels import Fbgemm, Int8, OneDnn, quantise, works
+from codeprompt.backbones.serving import ServingT5, copied, prepare
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
 from codeprompt.inject import Injected, Injection, collate
@@ -139,41 +138,6 @@ def test_int8_copy_mixes_without_a_trace() -> None:
             assert divergence(together[row : row + 1], single) < 1e-4
 
 
-KERNELS = [
-    pytest.param(k, marks=pytest.mark.skipif(not works(k), reason="not in this torch"))
-    for k in (Fbgemm, OneDnn)
-]
-
-
-@pytest.mark.parametrize("kind", KERNELS)
-def test_int8_rows_do_not_see_their_neighbours(kind: type[Int8]) -> None:
-    """A row's product is the same to the bit alone, and beside zeros and thousandfold rows."""
-    torch.manual_seed(0)
-    kernel = kind(*quantise(torch.randn(48, 64)), torch.randn(48))
-    x = torch.randn(6, 64)
-    x[2] *= 1000
-    x[4] = 0
-    together = kernel(x)
-    for row in range(6):
-        expected = together[row : row + 1]
-        torch.testing.assert_close(kernel(x[row : row + 1]), expected, atol=0, rtol=0)
-        torch.testing.assert_close(kernel(x[[row, 1]])[:1], expected, atol=0, rtol=0)
-    torch.testing.assert_close(together[4], kernel.bias)
-
-
-@pytest.mark.parametrize("kind", KERNELS)
-def test_int8_product_is_the_exact_product_of_rounded_numbers(kind: type[Int8]) -> None:
-    """The kernels' result equals integer arithmetic on the rounded rows and weights."""
-    torch.manual_seed(1)
-    weight, x = torch.randn(40, 96), torch.randn(2, 5, 96)
-    values, scale = quantise(weight)
-    kernel = kind(values, scale)
-    rows = x.abs().amax(-1, keepdim=True) / kernel.levels
-    exact = (x / rows).round().double() @ values.double().T
-    expected = exact * scale.double() * rows.double()
-    torch.testing.assert_close(kernel(x).double(), expected, atol=1e-4, rtol=1e-4)
-
-
 def scaled(backbone: T5) -> T5:
     """Embeddings as small as a trained model's logits ask for (random ones are near certain)."""
     with torch.no_grad():
@@ -208,6 +172,19 @@ def test_roberta_copies_stay_near(precision: Any, bound: float) -> None:
     if precision == "float32":
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert divergence(found, expected) < bound
+
+
+@pytest.mark.parametrize("length", [1, 24, 50])
+def test_a_source_in_pieces_is_the_source(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """However many tokens pass the layers together, every prompt's rows are the same."""
+    backbone = t5.pair()[1]
+    copy = prepare(backbone, "float32")
+    lowered = [backbone.lower(p) for p in every_prompt(backbone)]
+    source, injected = mixed(lowered), collate(lowered, range(len(lowered)))
+    with torch.no_grad():
+        expected = copy.encode(source, injected)
+        monkeypatch.setattr(copied, "TOKENS", length)
+        torch.testing.assert_close(copy.encode(source, injected), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])

@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from codeprompt.training.measure import peak_memory_mb
 
 MARK = "@answer "
 """Before every answer on the pipe: libraries print there too."""
@@ -119,20 +120,8 @@ def serve(answer: Callable[..., object]) -> None:
     """Answer `Alone.ask` until the pipe closes; `peak` is known to every arm."""
     for line in sys.stdin:
         kind, *rest = json.loads(line)
-        found = own_peak() if kind == "peak" else answer(kind, *rest)
+        found = peak_memory_mb() if kind == "peak" else answer(kind, *rest)
         print(MARK + json.dumps(found), flush=True)
-
-
-def own_peak() -> float:
-    """This process's peak resident MB; on Linux from its own start, not its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    from codeprompt.training.measure import peak_memory_mb
-
-    return peak_memory_mb()
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

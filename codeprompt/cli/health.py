@@ -66,8 +66,7 @@ def processor() -> dict[str, Any]:
     import psutil
     import torch
 
-    def has(probe: str) -> bool:
-        return bool(getattr(torch.cpu, probe, lambda: False)())
+    from codeprompt.processor import has, vnni
 
     return {
         "machine": platform.machine(),
@@ -76,9 +75,9 @@ def processor() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "vector": torch.backends.cpu.get_cpu_capability(),
-        "avx512_bf16": has("_is_avx512_bf16_supported"),
-        "vnni": has("_is_vnni_supported"),
-        "amx": has("_is_amx_tile_supported"),
+        "avx512_bf16": has("avx512_bf16"),
+        "vnni": vnni(),
+        "amx": has("amx_tile"),
         "cuda": torch.cuda.is_available(),
     }
 

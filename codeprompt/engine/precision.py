@@ -20,7 +20,8 @@ def choose(precision: Precision, device: torch.device) -> Format:
     """`auto` is the fastest that the device does well: int8, else bf16, else float32."""
     if precision != "auto":
         return precision
-    from codeprompt.backbones.serving.kernels import bf16_is_fast, int8_kernel
+    from codeprompt.backbones.serving.kernels import int8_kernel
+    from codeprompt.processor import bf16_is_fast
 
     if device.type == "cpu":
         if int8_kernel() is not None:

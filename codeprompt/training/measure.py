@@ -1,4 +1,4 @@
-"""What a run costs, and what the processor is good at."""
+"""What a run costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import psutil
-import torch
 
 
 def peak_memory_mb() -> float:
@@ -21,9 +20,3 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def bf16_is_fast() -> bool:
-    """Whether the processor multiplies bf16 natively (AVX512-BF16 or AMX)."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
-    return bool(known and known())

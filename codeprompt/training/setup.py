@@ -20,12 +20,12 @@ from codeprompt.methods.base import Context, Given, HeadKind, Method
 from codeprompt.pack import check_backbone
 from codeprompt.pack import load as load_pack
 from codeprompt.plan import Plan
+from codeprompt.processor import bf16_is_fast
 from codeprompt.recipes import Recipe, load
 from codeprompt.registry import METHODS, TASKS
 from codeprompt.tasks.base import Task
 from codeprompt.template import Template, parse, resolve, slot_indices
 from codeprompt.training.leaks import check_leaks
-from codeprompt.training.measure import bf16_is_fast
 from codeprompt.training.pools import check_fields, pools
 from codeprompt.types import Example
 from codeprompt.verbalizers import Verbalizer

@@ -16,7 +16,7 @@ from codeprompt.backbones._pages import Pages
 from codeprompt.backbones.base import Backbone
 from codeprompt.backbones.llama import Llama
 from codeprompt.backbones.roberta import Roberta
-from codeprompt.backbones.serving.kernels import Precision, bf16_is_fast, int8_kernel
+from codeprompt.backbones.serving.kernels import Precision, int8_kernel
 from codeprompt.backbones.serving.linear import Maker
 from codeprompt.backbones.serving.llama import ServingLlama
 from codeprompt.backbones.serving.roberta import ServingRoberta
@@ -24,6 +24,7 @@ from codeprompt.backbones.serving.store import Store
 from codeprompt.backbones.serving.t5 import ServingT5
 from codeprompt.backbones.t5 import T5
 from codeprompt.errors import BackboneError
+from codeprompt.processor import bf16_is_fast
 
 __all__ = ["Precision", "ServingLlama", "ServingRoberta", "ServingT5", "int8_kernel", "prepare"]
 

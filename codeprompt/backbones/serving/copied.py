@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 
-from codeprompt.backbones.base import Backbone, SiteShape
+from codeprompt.backbones.base import Backbone, SiteShape, Source
 from codeprompt.backbones.serving.kernels import Precision, attention_dtypes
 from codeprompt.backbones.serving.linear import Maker
-from codeprompt.inject import Site, Stack
+from codeprompt.inject import Injected, Site, Stack
+
+TOKENS = 512
+"""Tokens of a source that pass all layers together: what they leave behind fits the cache."""
 
 
 class Copied(Backbone):
@@ -47,3 +52,19 @@ class Copied(Backbone):
     @property
     def dtype(self) -> torch.dtype:
         return self.kind
+
+
+def piecewise(
+    encode: Callable[[Source, Injected], Tensor], source: Source, injected: Injected
+) -> Tensor:
+    """What `encode` makes of rows, on processors of some at a time.
+
+    A layer of many rows would pass through memory, at every one of its operations.
+    """
+    count, length = source.ids.shape
+    cpu = source.ids.device.type == "cpu"
+    pieces = math.ceil(count / max(1, TOKENS // length)) if cpu else 1
+    if pieces == 1:
+        return encode(source, injected)
+    some = torch.arange(count).chunk(pieces)
+    return torch.cat([encode(source.select(rows), injected.select(rows)) for rows in some])

@@ -3,15 +3,17 @@
 int8 is symmetric: weights have one scale an output channel, activations one scale a row, taken
 when the row comes. Products of integers are exact, so a row's result never depends on the rows
 beside it; torch's own dynamic quantisation takes one scale for the whole batch. Two of torch's
-products do it: FBGEMM's, which rounds the rows itself and is the fastest from one row to hundreds
-(3-5% behind dynamic quantisation with one scale for all), and oneDNN's, some 15% slower, for the
-day when torch drops its quantised tensors, as it has announced.
+products do it: FBGEMM's, which rounds the rows itself and is the fastest for few rows and without
+AMX (3-5% behind dynamic quantisation with one scale for all), and oneDNN's, which multiplies many
+rows twice as fast where there is AMX. Elsewhere oneDNN's is some 15% slower, and there for the day
+when torch drops its quantised tensors, as it has announced.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import platform
 import warnings
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codeprompt.backbones.threads import computing_on
+from codeprompt.processor import bf16_is_fast, has, vnni
 
 Precision = Literal["float32", "bf16", "int8"]
 ROWS = 2048
@@ -30,6 +33,8 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float3
 """What activations are kept in."""
 MANY = 1 << 16
 """Numbers from which reading them twice is faster than writing their absolutes down."""
+TOGETHER = 32
+"""Rows in whose multiples products are asked for more: see `_filled`."""
 TINY = 1e-30
 """The least scale, so that a row of zeros does not divide by zero."""
 
@@ -47,7 +52,8 @@ class Dense:
         self.weight, self.bias = weight, bias
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        # Rows that do not lie one after the other would have the weight copied for each of a batch.
+        return F.linear(x.contiguous(), self.weight, self.bias)
 
 
 class Holder(nn.Module):
@@ -64,14 +70,25 @@ class Int8:
     def __init__(self, values: Tensor, scale: Tensor, bias: Tensor | None = None) -> None:
         self.bias = bias
         # Without VNNI two products are summed in 16 bits: rows of seven bits never overflow there.
-        self.levels = 127 if _has_vnni() else 63
-        self.zero = self.levels + 1
+        self.levels = 127 if vnni() else 63
         self.pack(values, scale)
 
     def __call__(self, x: Tensor) -> Tensor:
-        scale = _largest(x).clamp_min_(TINY)
-        y = self.product(x.div(scale))
+        scale = _scale(_largest(x), self.levels)
+        y = _cut(self.product(_filled(x, scale)), x)
         return y.mul_(scale) if self.bias is None else torch.addcmul(self.bias, y, scale)
+
+    def relu(self, x: Tensor, then: Int8) -> Tensor:
+        """then(relu(self(x))), both without a bias: x [...,in] -> [...,out].
+
+        A row's scale is positive, so it passes through the rectifier and is only multiplied in at
+        the end: what lies between, four times as wide, is written once and read twice.
+        """
+        scale = _scale(_largest(x), self.levels)
+        wide = self.product(_filled(x, scale), relu=True)
+        more = _scale(wide.amax(-1, keepdim=True), then.levels)
+        y = _cut(then.product(wide.div_(more)), x)
+        return y.mul_(scale.mul_(_cut(more, x)))
 
     holder: Holder
 
@@ -79,8 +96,11 @@ class Int8:
         """Lay the weights out as the product wants them."""
         raise NotImplementedError
 
-    def product(self, x: Tensor) -> Tensor:
-        """Round rows x [...,in] within [-1,1] to `levels` and multiply: [...,out]."""
+    def product(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        """Round rows x [...,in] within `levels` to integers and multiply: [...,out].
+
+        x is used up. relu: rectify what comes.
+        """
         raise NotImplementedError
 
 
@@ -95,10 +115,13 @@ class Fbgemm(Int8):
             self.packed = torch.ops.quantized.linear_prepack(weight, None)
         self.holder = Holder(self.packed)
 
-    def product(self, x: Tensor) -> Tensor:
-        found: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x, 1 / self.levels, self.zero, self.packed
+    def product(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        product = (
+            torch.ops.quantized.linear_with_input_q_dq_qweight_dq_relu_output_fp32
+            if relu
+            else torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         )
+        found: Tensor = product(x, 1.0, self.levels + 1, self.packed)
         return found
 
 
@@ -106,19 +129,16 @@ class OneDnn(Int8):
     """oneDNN's product, as torch's compiler calls it."""
 
     def pack(self, values: Tensor, scale: Tensor) -> None:
-        self.scale = scale / self.levels
+        self.scale = scale
         self.zeros = torch.zeros(len(scale), dtype=torch.int32)
         self.packed = torch.ops.onednn.qlinear_prepack(values, None)
         self.holder = Holder(self.packed)
-        self.middle = torch.tensor(self.zero + 0.5)
 
-    def product(self, x: Tensor) -> Tensor:
-        # Adding a half and cutting rounds to the nearest.
-        rows = torch.add(self.middle, x, alpha=self.levels).to(torch.uint8)
+    def product(self, x: Tensor, *, relu: bool = False) -> Tensor:
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows,
+            x.round_().to(torch.int8),
             1.0,
-            self.zero,
+            0,
             self.packed,
             self.scale,
             self.zeros,
@@ -126,11 +146,40 @@ class OneDnn(Int8):
             1.0,
             0,
             torch.float32,
-            "none",
+            "relu" if relu else "none",
             [],
             "",
         )
         return found
+
+
+def _scale(largest: Tensor, levels: int) -> Tensor:
+    """What a level of each row stands for, given the row's largest absolute value [...,1]."""
+    return largest.div_(levels).clamp_min_(TINY)
+
+
+def _filled(x: Tensor, scale: Tensor) -> Tensor:
+    """x/scale [...,in]; many rows as [R,in], with zeros up to a multiple of `TOGETHER`.
+
+    Both libraries make code for every number of rows that they meet. What they keep of it lies
+    between the temporaries of the products, so that the heap grows by megabytes each time.
+    """
+    if x.numel() <= TOGETHER * x.shape[-1]:
+        return x.div(scale)
+    flat = x.reshape(-1, x.shape[-1])
+    count = len(flat)
+    rows = x.new_empty(math.ceil(count / TOGETHER) * TOGETHER, x.shape[-1])
+    torch.div(flat, scale.view(count, 1), out=rows[:count])
+    rows[count:] = 0
+    return rows
+
+
+def _cut(y: Tensor, x: Tensor) -> Tensor:
+    """The rows of a product that are x's: y [...|R,out] -> [...,out]."""
+    if y.dim() == x.dim() and y.shape[:-1] == x.shape[:-1]:
+        return y
+    count = math.prod(x.shape[:-1])
+    return y[:count].view(*x.shape[:-1], y.shape[-1])
 
 
 def _largest(x: Tensor) -> Tensor:
@@ -152,11 +201,6 @@ def attention_dtypes(precision: Precision, device: torch.device) -> tuple[torch.
     return (torch.bfloat16 if bf16_is_fast() else torch.float32), torch.float32
 
 
-def bf16_is_fast() -> bool:
-    """Whether the processor has bf16 products."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight [out,in] -> int8 values [out,in] and scale [out]; some rows at a time."""
     values = torch.empty(weight.shape, dtype=torch.int8)
@@ -170,14 +214,18 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def int8_kernel() -> type[Int8] | None:
-    """The product that works with this processor and this torch, by trying; None for none."""
+def int8_kernel(*, many: bool = False) -> type[Int8] | None:
+    """The product that works with this processor and this torch, by trying; None for none.
+
+    many: rows come by the hundreds, so that a processor's units for matrices have work.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return None
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return None
+    kernels = (OneDnn, Fbgemm) if many and has("amx_int8") else (Fbgemm, OneDnn)
     with computing_on(1):
-        return next((kernel for kernel in (Fbgemm, OneDnn) if works(kernel)), None)
+        return next((kernel for kernel in kernels if works(kernel)), None)
 
 
 def works(kernel: type[Int8]) -> bool:
@@ -185,19 +233,13 @@ def works(kernel: type[Int8]) -> bool:
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(-127, 128, (32, 64), generator=generator).to(torch.int8)
     x = torch.randint(-63, 64, (3, 64), generator=generator).float()
-    x[:, 0] = 127 if _has_vnni() else 63  # then every number of the row is one of its levels
+    x[:, 0] = 127 if vnni() else 63  # then every number of the row is one of its levels
     expected = x @ values.T.float()
     try:
         made = kernel(values, torch.ones(32))
         return torch.allclose(made(x), expected, rtol=1e-4, atol=0.1)
     except (RuntimeError, AttributeError):
         return False
-
-
-@functools.cache
-def _has_vnni() -> bool:
-    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("avx512_vnni") or told.get("avx_vnni"))
 
 
 @contextlib.contextmanager

@@ -39,12 +39,12 @@ class Layer:
 
 
 def make_layer(maker: Maker, stack: Stack, index: int, gated: bool) -> Layer:
-    path = f"{stack}.block.{index}.layer"
+    path, many = f"{stack}.block.{index}.layer", stack == "encoder"
     own = f"{path}.0.SelfAttention"
     attention = Attention(
         maker.tensor(f"{path}.0.layer_norm.weight"),
-        maker.linear(*[f"{own}.{x}" for x in "qkv"]),
-        maker.linear(f"{own}.o"),
+        maker.linear(*[f"{own}.{x}" for x in "qkv"], many=many),
+        maker.linear(f"{own}.o", many=many),
     )
     cross = None
     if stack == "decoder":
@@ -58,8 +58,8 @@ def make_layer(maker: Maker, stack: Stack, index: int, gated: bool) -> Layer:
     wide = ("wi_0", "wi_1") if gated else ("wi",)
     feed = FeedForward(
         maker.tensor(f"{last}.layer_norm.weight"),
-        maker.linear(*[f"{last}.DenseReluDense.{x}" for x in wide]),
-        maker.linear(f"{last}.DenseReluDense.wo"),
+        maker.linear(*[f"{last}.DenseReluDense.{x}" for x in wide], many=many),
+        maker.linear(f"{last}.DenseReluDense.wo", many=many),
     )
     return Layer(attention, cross, feed)
 

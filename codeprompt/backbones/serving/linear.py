@@ -11,6 +11,7 @@ from codeprompt.backbones._pages import Pages
 from codeprompt.backbones.serving.kernels import (
     DTYPES,
     Dense,
+    Int8,
     Kernel,
     Precision,
     int8_kernel,
@@ -47,6 +48,12 @@ class Linear:
                 part = y.narrow(-1, start, width)
                 part.copy_(delta.changed(x, part))
         return y
+
+    def relu(self, x: Tensor, then: Linear, injected: Injected) -> Tensor:
+        """A feed-forward, then(relu(self(x))): x [B,Q,in] -> [B,Q,out]."""
+        if not injected.deltas and isinstance(self.kernel, Int8) and isinstance(then.kernel, Int8):
+            return self.kernel.relu(x, then.kernel)
+        return then(torch.relu(self(x, injected)), injected)
 
     def _fed(self, x: Tensor, deltas: Sequence[Delta | None]) -> Tensor:
         """Raises `BackboneError` where maps that read as one would read unlike inputs."""
@@ -85,8 +92,8 @@ class Maker:
         self.bytes, self.read = 0, False
         self.pages = Pages() if free else None
 
-    def linear(self, *names: str) -> Linear:
-        """The maps of these module names as one."""
+    def linear(self, *names: str, many: bool = False) -> Linear:
+        """The maps of these module names as one; many: see `int8_kernel`."""
         modules = [self.backbone.get_submodule(name) for name in names]
         parts = [(name, int(m.out_features)) for name, m in zip(names, modules, strict=True)]  # type: ignore[arg-type]
         biases: list[Tensor | None] = [m.bias for m in modules]  # type: ignore[misc]
@@ -95,7 +102,7 @@ class Maker:
             bias = torch.cat([b.detach().to(self.dtype) for b in biases if b is not None])
         weights: list[Tensor] = [m.weight for m in modules]  # type: ignore[misc]
         if self.precision == "int8":
-            kernel: Kernel = self._int8("+".join(names), weights, bias)
+            kernel: Kernel = self._int8("+".join(names), weights, bias, many)
         else:
             cast = [w.detach().to(self.dtype) for w in weights]
             self.read = True
@@ -112,8 +119,8 @@ class Maker:
         """A parameter of the backbone in the activations' dtype."""
         return self.backbone.get_parameter(name).detach().to(self.dtype, copy=self.free)
 
-    def _int8(self, key: str, weights: list[Tensor], bias: Tensor | None) -> Kernel:
-        kernel = int8_kernel()
+    def _int8(self, key: str, weights: list[Tensor], bias: Tensor | None, many: bool) -> Kernel:
+        kernel = int8_kernel(many=many)
         assert kernel is not None  # `prepare` has asked
         if self.store is not None and (kept := self.store.load(key)) is not None:
             return kernel(*kept, bias)

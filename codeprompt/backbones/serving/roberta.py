@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from codeprompt.backbones.base import Family, Source
 from codeprompt.backbones.roberta import Roberta
-from codeprompt.backbones.serving.copied import Copied
+from codeprompt.backbones.serving.copied import Copied, piecewise
 from codeprompt.backbones.serving.linear import Linear, Maker, size_of
 from codeprompt.backbones.t5 import ACTIVATIONS
 from codeprompt.errors import BackboneError
@@ -79,6 +79,9 @@ class ServingRoberta(Copied):
 
         Raises `BackboneError` where a row is longer than the position table.
         """
+        return piecewise(self._encode, source, injected)
+
+    def _encode(self, source: Source, injected: Injected) -> Tensor:
         x: Tensor = self.embeddings(source, injected).to(self.kind)
         pad = injected.keys(source.slots, source.pad_bias)
         own = bias = None if pad is None else pad.to(self.many)
@@ -122,11 +125,11 @@ def _layer(maker: Maker, index: int) -> Layer:
     path = f"roberta.encoder.layer.{index}"
     own = f"{path}.attention.self"
     return Layer(
-        maker.linear(*[f"{own}.{x}" for x in ("query", "key", "value")]),
-        maker.linear(f"{path}.attention.output.dense"),
+        maker.linear(*[f"{own}.{x}" for x in ("query", "key", "value")], many=True),
+        maker.linear(f"{path}.attention.output.dense", many=True),
         _norm(maker, f"{path}.attention.output.LayerNorm"),
-        maker.linear(f"{path}.intermediate.dense"),
-        maker.linear(f"{path}.output.dense"),
+        maker.linear(f"{path}.intermediate.dense", many=True),
+        maker.linear(f"{path}.output.dense", many=True),
         _norm(maker, f"{path}.output.LayerNorm"),
     )
 

@@ -8,7 +8,6 @@ beams' ancestry are tables that a step reads a slice of.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codeprompt.backbones.base import Family, Source
-from codeprompt.backbones.serving.copied import Copied
+from codeprompt.backbones.serving.copied import Copied, piecewise
 from codeprompt.backbones.serving.kernels import Int8
 from codeprompt.backbones.serving.layers import (
     Attention,
@@ -31,10 +30,6 @@ from codeprompt.backbones.serving.state import Memory, State, columns_of
 from codeprompt.backbones.serving.trace import Signature, Traces, flat, rebuilt, record, signature
 from codeprompt.backbones.t5 import ACTIVATIONS, T5, bucket
 from codeprompt.inject import NOTHING, Injected, Injection, Site, Stack, collate, without
-from codeprompt.inject.attention import QUERIES
-
-TOKENS = 512
-"""Tokens that pass the wide part of a layer at a time: it is four times the rest."""
 
 
 class ServingT5(Copied):
@@ -47,6 +42,7 @@ class ServingT5(Copied):
         config = self.config = backbone.config
         self.heads, self.epsilon = config.num_heads, config.layer_norm_epsilon
         self.act = ACTIVATIONS[config.activation]
+        self.rectified = config.activation == "relu" and not config.gated
         self.shared = backbone.shared
         table = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         self.tables = {s: maker.tensor(f"{s}.{table}") for s in ("encoder", "decoder")}
@@ -58,7 +54,7 @@ class ServingT5(Copied):
         sources = [
             f"decoder.block.{i}.layer.1.EncDecAttention" for i in range(config.num_decoder_layers)
         ]
-        self.sources = [maker.linear(f"{path}.k", f"{path}.v") for path in sources]
+        self.sources = [maker.linear(f"{path}.k", f"{path}.v", many=True) for path in sources]
         self.head = maker.linear("lm_head")
         self.traces = Traces() if maker.trace else None
         self.bytes = maker.bytes + size_of(self.shared.weight)
@@ -81,6 +77,9 @@ class ServingT5(Copied):
 
     def encode(self, source: Source, injected: Injected = NOTHING) -> Tensor:
         """ids [B,T] with slots -> hidden states [B,T,d], padding included."""
+        return piecewise(self._encode, source, injected)
+
+    def _encode(self, source: Source, injected: Injected) -> Tensor:
         length = source.ids.shape[1]
         x = injected.embed(self._embed(source.ids), source.slots, source.mask)
         bias = self._square("encoder", length)
@@ -92,7 +91,8 @@ class ServingT5(Copied):
             if injected.late is not None:
                 x, masked = injected.late.at(index, x, (source.slots, source.mask), (own, bias))
                 bias = own if masked is None else masked
-            q, k, v = self._first(layer.own, x, injected).to(self.many)
+            maps = self._first(layer.own, x, injected)
+            q, k, v = maps.to(self.many, memory_format=torch.contiguous_format)
             out = injected.attend("encoder", index, q, k, v, bias, scale=1.0, column_bias=over)
             x = x + self._out(layer.own, out, injected)
             x = x + self._feed(layer.feed, x, injected)
@@ -271,13 +271,8 @@ class ServingT5(Copied):
 
     def _feed(self, feed: FeedForward, x: Tensor, injected: Injected) -> Tensor:
         x = self._norm(x, feed.norm)
-        pieces = math.ceil(x.shape[0] * x.shape[1] / TOKENS) if x.shape[1] >= QUERIES else 1
-        if pieces == 1:
-            return self._feed_piece(feed, x, injected)
-        found = [self._feed_piece(feed, piece, injected) for piece in x.chunk(pieces, 1)]
-        return torch.cat(found, 1)
-
-    def _feed_piece(self, feed: FeedForward, x: Tensor, injected: Injected) -> Tensor:
+        if self.rectified:
+            return feed.wide.relu(x, feed.out, injected)
         wide = feed.wide(x, injected)
         if self.config.gated:
             gate, line = wide.chunk(2, -1)
