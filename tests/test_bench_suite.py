@@ -197,6 +197,17 @@ def test_a_plan_names_what_it_does_not_know(tmp_path: Path) -> None:
         make_plan(suite, tmp_path / "other", tmp_path)
 
 
+@pytest.mark.parametrize("name", [".gitignore.x1.tmp", ".run.json.x1.tmp", "cells/"])
+def test_a_folder_that_another_command_just_begins_is_a_run_s(tmp_path: Path, name: str) -> None:
+    """Whatever it has written so far, the half-written file included."""
+    (tmp_path / "d").mkdir()
+    run = tmp_path / "run"
+    (run / "cells").mkdir(parents=True)
+    if not name.endswith("/"):
+        (run / name).write_text("", encoding="utf-8")
+    assert make_plan(read_suite(GOOD, "mine"), run, tmp_path).cells
+
+
 def test_optional_data_that_is_not_there_is_left_out(tmp_path: Path) -> None:
     """And said so; nothing else is."""
     values = changed("data", "e", value={"task": "summarize", "path": "e", "optional": True})

@@ -254,13 +254,19 @@ def check_folder(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"--out {path} is a file", expected="a folder for the run")
-    if not path.is_dir() or (path / "run.json").is_file():
+    if not path.is_dir():
         return
-    if any(one.name not in (*FOLDERS, ".gitignore") for one in path.iterdir()):
+    others = [one.name for one in path.iterdir() if not _begins_a_run(one.name)]
+    if others and not (path / "run.json").is_file():  # looked for last: it may just have come
         raise UsageError(
             f"--out {path} holds other files and no benchmark run",
             expected="a new folder, or one of an earlier run",
         )
+
+
+def _begins_a_run(name: str) -> bool:
+    """Whether `RunFolder.begin` leaves a file of this name, or writes it for a moment."""
+    return name in (*FOLDERS, ".gitignore") or name.startswith((".gitignore.", ".run.json."))
 
 
 def now() -> str:
