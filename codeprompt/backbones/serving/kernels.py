@@ -16,6 +16,7 @@ import functools
 import math
 import platform
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
@@ -64,8 +65,10 @@ class Holder(nn.Module):
         self.packed = packed
 
 
-class Int8:
+class Int8(ABC):
     """An int8 product: values [out,in] int8, scale [out] float32, bias [out] or None."""
+
+    holder: Holder
 
     def __init__(self, values: Tensor, scale: Tensor, bias: Tensor | None = None) -> None:
         self.bias = bias
@@ -90,18 +93,16 @@ class Int8:
         y = _cut(then.product(wide.div_(more)), x)
         return y.mul_(scale.mul_(_cut(more, x)))
 
-    holder: Holder
-
+    @abstractmethod
     def pack(self, values: Tensor, scale: Tensor) -> None:
         """Lay the weights out as the product wants them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def product(self, x: Tensor, *, relu: bool = False) -> Tensor:
         """Round rows x [...,in] within `levels` to integers and multiply: [...,out].
 
         x is used up. relu: rectify what comes.
         """
-        raise NotImplementedError
 
 
 class Fbgemm(Int8):
@@ -176,7 +177,7 @@ def _filled(x: Tensor, scale: Tensor) -> Tensor:
 
 def _cut(y: Tensor, x: Tensor) -> Tensor:
     """The rows of a product that are x's: y [...|R,out] -> [...,out]."""
-    if y.dim() == x.dim() and y.shape[:-1] == x.shape[:-1]:
+    if y.shape[:-1] == x.shape[:-1]:
         return y
     count = math.prod(x.shape[:-1])
     return y[:count].view(*x.shape[:-1], y.shape[-1])
