@@ -19,6 +19,8 @@ from tests import test_t5 as t5
 from tests.serving_rows import alone, every_prompt, mixed, needs_int8, walk
 from tests.tiny import tiny_roberta, tiny_t5
 
+MAPS = Path("/proc/self/maps")
+
 
 @pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=needs_int8)])
 @pytest.mark.parametrize("make", [tiny_t5, tiny_roberta])
@@ -51,6 +53,19 @@ def test_prepared_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     source = Source(torch.randint(5, 50, (2, 9)), torch.ones(2, 9, dtype=torch.bool))
     with torch.no_grad():
         torch.testing.assert_close(second.encode(source), first.encode(source), atol=0, rtol=0)
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells what is mapped")
+def test_a_kept_scale_does_not_hold_its_file(tmp_path: Path) -> None:
+    """Scales live on beside packed values; the values' own pages go when they are packed."""
+    kept = Store(tmp_path, "c" * 64)
+    kept.save("map", torch.ones(64, 32, dtype=torch.int8), torch.ones(64))
+    found = kept.load("map")
+    assert found is not None
+    scale = found[1]
+    del found
+    assert str(kept.file("map")) not in MAPS.read_text()
+    assert scale.sum() == 64
 
 
 @needs_int8

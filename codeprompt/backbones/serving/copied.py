@@ -54,17 +54,21 @@ class Copied(Backbone):
         return self.kind
 
 
-def piecewise(
-    encode: Callable[[Source, Injected], Tensor], source: Source, injected: Injected
-) -> Tensor:
-    """What `encode` makes of rows, on processors of some at a time.
+def pieces(count: int, length: int, device: torch.device) -> list[Tensor]:
+    """Rows of a source [B,T] that go together: on processors some at a time, all elsewhere.
 
     A layer of many rows would pass through memory, at every one of its operations.
     """
+    together = max(1, TOKENS // length) if device.type == "cpu" else count
+    return list(torch.arange(count, device=device).chunk(math.ceil(count / together)))
+
+
+def piecewise(
+    encode: Callable[[Source, Injected], Tensor], source: Source, injected: Injected
+) -> Tensor:
+    """What `encode` makes of rows, some at a time."""
     count, length = source.ids.shape
-    cpu = source.ids.device.type == "cpu"
-    pieces = math.ceil(count / max(1, TOKENS // length)) if cpu else 1
-    if pieces == 1:
+    some = pieces(count, length, source.ids.device)
+    if len(some) == 1:
         return encode(source, injected)
-    some = torch.arange(count).chunk(pieces)
     return torch.cat([encode(source.select(rows), injected.select(rows)) for rows in some])

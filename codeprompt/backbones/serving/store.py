@@ -47,7 +47,8 @@ class Store:
             return None
         if tensors.keys() != {"values", "scale"} or told != hash_tensors(tensors):
             return None
-        return tensors["values"], tensors["scale"]
+        # Both lie in one mapping of the file: a scale that lives on would keep the values resident.
+        return tensors["values"], tensors["scale"].clone()
 
     def save(self, product: str, values: Tensor, scale: Tensor) -> None:
         """Keep a product's weights."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codeprompt.backbones.base import Family, Source
-from codeprompt.backbones.serving.copied import Copied, piecewise
+from codeprompt.backbones.serving.copied import Copied, pieces, piecewise
 from codeprompt.backbones.serving.kernels import Int8
 from codeprompt.backbones.serving.layers import (
     Attention,
@@ -117,8 +117,11 @@ class ServingT5(Copied):
             pairs = hidden.new_empty(shape, dtype=self.many)
         else:
             pairs = place(count, width + length)
-        for maps, pair in zip(self.sources, pairs, strict=True):  # one by one: floats are large
-            pair[..., width:, :] = self._maps(maps(hidden, injected), 2)
+        for some in pieces(count, length, hidden.device):  # in float32 they are large
+            part, theirs = hidden[some], injected.select(some)
+            spans = pairs.narrow(2, int(some[0]), len(some))
+            for maps, span in zip(self.sources, spans, strict=True):
+                span[..., width:, :] = self._maps(maps(part, theirs), 2)
         bias = pairs.new_zeros(count, 1, 1, length) if pad is None else pad.to(self.many)
         if rows is not None:
             pairs[..., :width, :] = columns_of(rows, pairs)
