@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,8 @@ from codeprompt.bench.contrasts import Answered, contrasts, over_seeds, planned
 from codeprompt.bench.plan import Plan
 from codeprompt.bench.results import CellResult, Estimate, TableRow
 from codeprompt.bench.run import Runner
-from codeprompt.bench.tables import estimate, make_tables
+from codeprompt.bench.store import RunFolder
+from codeprompt.bench.tables import UNTESTED, estimate, make_tables
 from codeprompt.metrics.base import Item
 from codeprompt.metrics.compare import compare
 from codeprompt.metrics.seeds import seed_interval
@@ -187,8 +189,6 @@ def test_tables_are_written_and_read_again(finished: Plan) -> None:
 
 def test_rows_that_overlap_are_left_out_beside(bench: Bench, tmp_path: Path) -> None:
     """A test row that stands in the pool is reported, and scores are given without it."""
-    import shutil
-
     from tests.benching import functions, jsonl
 
     root = tmp_path / "data"
@@ -209,6 +209,20 @@ def test_rows_that_overlap_are_left_out_beside(bench: Bench, tmp_path: Path) -> 
     whole, without = row.metrics[BLEU].mean, row.without_overlap[BLEU].mean
     assert whole is not None and without is not None and whole != without
     assert any("1 of 9 rows stand in" in note for note in tables.tables[0].notes)
+
+
+def test_results_without_their_rows_say_that_nothing_is_tested(
+    finished: Plan, tmp_path: Path
+) -> None:
+    """As in a clone, whose repository leaves the rows out; scores stay."""
+    shutil.copytree(finished.folder.path, tmp_path / "run")
+    whole = make_tables(RunFolder(tmp_path / "run")).tables
+    assert any(table.contrasts for table in whole)
+    shutil.rmtree(tmp_path / "run" / "rows")
+    for before, after in zip(whole, make_tables(RunFolder(tmp_path / "run")).tables, strict=True):
+        assert after.rows == before.rows and after.contrasts == ()
+        assert UNTESTED not in before.notes
+        assert (UNTESTED in after.notes) == bool(before.contrasts)
 
 
 def test_a_suite_that_reads_no_test_rows_has_dev_scores_alone(bench: Bench, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ DEV = "dev"
 """The evaluation's name where a suite reads no test rows."""
 LOG_PROB = "log-probability"
 """Of a dev token or label under the chosen trial, the mean."""
+UNTESTED = (
+    "Nothing is tested: the rows that were scored are not kept with these results (`rows/`, which "
+    "a repository leaves out); where the run was made they are."
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ def _table(
     metrics = [task.metrics[0], LOG_PROB] if evaluation == DEV else _metrics(task.metrics, scores)
     n = found[0].n if found else 0
     tested = tests and evaluation != DEV
+    notes = [*data.notes, *_warnings(report, evaluation, cells[0], found)]
+    if tested and found and planned(suite, rows) and not any(map(folder.rows, found)):
+        notes.append(UNTESTED)
     backbones = dict.fromkeys(r.backbone for g in groups for r in g.ended() if r.backbone)
     return Table(
         title=_title(task.name, data.name, evaluation, cells[0]),
@@ -113,7 +120,7 @@ def _table(
         rows=rows,
         contrasts=_contrasts(folder, suite, groups, rows, evaluation) if tested else (),
         published=published_for(data.name, data.form) if evaluation == "test" else (),
-        notes=(*data.notes, *_warnings(report, evaluation, cells[0], found)),
+        notes=tuple(notes),
     )
 
 
