@@ -33,8 +33,8 @@ DEV = "dev"
 LOG_PROB = "log-probability"
 """Of a dev token or label under the chosen trial, the mean."""
 UNTESTED = (
-    "Nothing is tested: the rows that were scored are not kept with these results (`rows/`, which "
-    "a repository leaves out); where the run was made they are."
+    "Nothing is tested: the rows that were scored are not kept here (`rows/`, which a repository "
+    "leaves out). The run's own command with `--data` makes them anew."
 )
 
 
