@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from codeprompt.backbones.serving.trace import Traces
 from codeprompt.inject import NOTHING, collate
 from tests import test_t5 as t5
 from tests.serving_rows import alone, every_prompt, mixed, needs_int8, walk
+from tests.test_pages import resident
 from tests.tiny import tiny_roberta, tiny_t5
-
-MAPS = Path("/proc/self/maps")
 
 
 @pytest.mark.parametrize("precision", ["bf16", pytest.param("int8", marks=needs_int8)])
@@ -55,7 +55,7 @@ def test_prepared_weights_are_read_again(tmp_path: Path, monkeypatch: pytest.Mon
         torch.testing.assert_close(second.encode(source), first.encode(source), atol=0, rtol=0)
 
 
-@pytest.mark.skipif(not MAPS.exists(), reason="only Linux tells what is mapped")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only /proc tells what is mapped")
 def test_a_kept_scale_does_not_hold_its_file(tmp_path: Path) -> None:
     """Scales live on beside packed values; the values' own pages go when they are packed."""
     kept = Store(tmp_path, "c" * 64)
@@ -64,7 +64,7 @@ def test_a_kept_scale_does_not_hold_its_file(tmp_path: Path) -> None:
     assert found is not None
     scale = found[1]
     del found
-    assert str(kept.file("map")) not in MAPS.read_text()
+    assert resident(kept.file("map")) == 0
     assert scale.sum() == 64
 
 
